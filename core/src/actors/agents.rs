@@ -1,0 +1,206 @@
+//! From a claimed job to its settled end: worktree, command, supervised run, settlement.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use orch_contract::ProcessKind;
+
+use super::{
+    Stage, failed,
+    settle::{RunFacts, settle_run},
+};
+use crate::{
+    chain::chain,
+    domain::{actor::Actor, artifact::artifacts_dir, job::JobStatus},
+    engine::{Engine, EngineError, Site},
+    failpoint,
+    process::{Cookie, Running},
+    projects::AgentProgram,
+    runs::{Order, RunError, Watch},
+    store::{ClaimedJob, JobRow, JobSettlement, RunEnding, RunRow, StoreError, TaskRow},
+};
+
+/// Pause before a job whose start failed for the core's own reasons is tried again.
+const START_RETRY_MS: i64 = 5_000;
+
+/// Longest wait for the end of the task's last, cancelled agent.
+const LAST_AGENT_PATIENCE_MS: i64 = 30_000;
+
+/// Why an agent could not be started.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("task or project of the job is gone")]
+    Gone,
+    #[error("the task's last agent has not ended yet")]
+    StillThere,
+    #[error("make the worktree")]
+    Git(#[from] crate::git::GitError),
+    #[error("name the branch")]
+    Name(#[from] crate::git::NameError),
+    #[error("write the findings")]
+    Findings(#[source] std::io::Error),
+    #[error("take the cookie")]
+    Cookie(#[from] crate::process::CookieError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Works a claimed job to its settled end.
+pub(super) async fn work(stage: Stage, claimed: ClaimedJob) {
+    let engine = &stage.engine;
+    let watched = engine.runs.expect(claimed.run, ProcessKind::Agent, Some(claimed.job.task));
+    failpoint::hit("job.after_claim", claimed.job.role.as_str());
+    match start(engine, &claimed, &watched).await {
+        Ok(running) => watch(&stage, &claimed.job, watched, running).await,
+        Err(error) => {
+            tracing::error!(job = claimed.job.id.0, error = %chain(&error), "an agent could not be started");
+            if let Err(error) = give_back(engine, &claimed, &chain(&error)).await {
+                failed(engine, "monitor", &error);
+            }
+        }
+    }
+}
+
+/// Takes up a run of an earlier life.
+pub(crate) fn watch_adopted(stage: &Stage, job: JobRow, run: &RunRow, running: Running) {
+    let (own, run) = (stage.clone(), run.id);
+    stage.work.spawn(async move {
+        let watched = own.engine.runs.expect(run, ProcessKind::Agent, Some(job.task));
+        watch(&own, &job, watched, running).await;
+    });
+}
+
+async fn watch(stage: &Stage, job: &JobRow, watched: Watch<'_>, running: Running) {
+    let engine = &stage.engine;
+    let ended = tokio::select! {
+        ended = engine.runs.watch(watched, running) => ended,
+        // agents outlive the core: the next life takes them up
+        () = released(stage) => return,
+    };
+    let settled = match ended {
+        Ok(ended) => {
+            failpoint::hit("job.after_exit_recorded", job.role.as_str());
+            engine.counters.run_ended("agent", &ended.outcome_text());
+            settle_run(engine, job, &RunFacts::from(&ended), Actor::Monitor).await
+        }
+        Err(error) => {
+            // nothing is known of the run: the reaper asks its lock
+            failed(engine, "monitor", &error);
+            return;
+        }
+    };
+    if let Err(error) = settled {
+        failed(engine, "monitor", &error);
+    }
+}
+
+/// Resolves when the core ends and leaves agents to their supervisors.
+async fn released(stage: &Stage) {
+    stage.stop.cancelled().await;
+    match stage.engine.config.shutdown.agents {
+        crate::config::ShutdownAgents::Keep => {}
+        crate::config::ShutdownAgents::Stop => std::future::pending().await,
+    }
+}
+
+async fn start(
+    engine: &Arc<Engine>,
+    claimed: &ClaimedJob,
+    watched: &Watch<'_>,
+) -> Result<Running, StartError> {
+    let job = &claimed.job;
+    let row = engine.store.task_by_id(job.task).await?.ok_or(StartError::Gone)?;
+    let site = engine.site(&row.task.project).ok_or(StartError::Gone)?;
+    site.repo.fetch().await?;
+    let branch = site.branch(row.task.key.as_str())?;
+    if !engine.runs.agents_gone(row.id, claimed.run, LAST_AGENT_PATIENCE_MS).await {
+        return Err(StartError::StillThere);
+    }
+    // the job is the only open one of its task, and its last agent is gone: nobody works there now
+    let worktree = site.repo.ensure_worktree(&branch, engine.clock.now_ms()).await?;
+    let order = order(engine, site, &row, job, worktree.path().to_owned())?;
+    let cookie = Cookie::try_from(claimed.cookie)?;
+    let running = engine.runs.start(watched, cookie, &order).await?;
+    failpoint::hit("job.after_go", job.role.as_str());
+    tracing::info!(
+        work_item = %row.task.key, role = %job.role, run = claimed.run.0, attempt = job.attempt, "an agent works"
+    );
+    Ok(running)
+}
+
+fn order(
+    engine: &Engine,
+    site: &Site,
+    row: &TaskRow,
+    job: &JobRow,
+    worktree: PathBuf,
+) -> Result<Order, StartError> {
+    let project = &site.project;
+    let AgentProgram::Command(argv) = &project.agents.of(job.role).program;
+    let task = &row.task;
+    let findings = engine.config.data_dir.join("findings").join(format!("{}.md", task.key));
+    write_findings(&findings, &task.findings).map_err(StartError::Findings)?;
+    let pairs = [
+        ("ORCH_WORK_ITEM", task.key.to_string()),
+        ("ORCH_TITLE", task.title.clone()),
+        ("ORCH_BODY", task.body.clone()),
+        ("ORCH_ROLE", job.role.to_string()),
+        ("ORCH_STAGE", job.stage.to_string()),
+        ("ORCH_ATTEMPT", job.attempt.to_string()),
+        ("ORCH_WORKTREE", worktree.display().to_string()),
+        ("ORCH_ARTIFACTS_DIR", artifacts_dir(task.key.as_str())),
+        ("ORCH_FINDINGS_FILE", findings.display().to_string()),
+        ("ORCH_TARGET_BRANCH", project.target_branch.clone()),
+    ];
+    Ok(Order {
+        kind: ProcessKind::Agent,
+        argv: argv.words(),
+        env: pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
+        cwd: worktree,
+        timeout_ms: project.agent_timeout_ms(job.role, &engine.config),
+    })
+}
+
+/// The last roll-back's findings, one a line; no file where there are none.
+fn write_findings(path: &std::path::Path, findings: &[String]) -> std::io::Result<()> {
+    if findings.is_empty() {
+        return match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        };
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let text: String = findings.iter().map(|finding| format!("- {finding}\n")).collect();
+    std::fs::write(path, text)
+}
+
+/// Gives a job back whose agent was never started: the attempt does not count, the core's own
+/// trouble is waited out.
+async fn give_back(engine: &Arc<Engine>, claimed: &ClaimedJob, why: &str) -> Result<(), EngineError> {
+    let now = engine.clock.now_ms();
+    let text = format!("not started: {why}");
+    let ending = RunEnding {
+        outcome: text.clone(),
+        exit_code: None,
+        swept: None,
+        surviving: None,
+        cost_microusd: None,
+        ended_at_ms: now,
+    };
+    engine.store.record_run_ended(claimed.run, ending, now).await?;
+    let settlement = JobSettlement {
+        job: claimed.job.id,
+        run: claimed.run,
+        status: JobStatus::Queued,
+        not_before_ms: Some(now.saturating_add(START_RETRY_MS)),
+        counts: false,
+        outcome: text,
+        actor: Actor::Monitor,
+        at_ms: now,
+    };
+    engine.store.settle_job(settlement).await?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Periodic and signalled actors: each pass does the same work from the current state, takes no
+//! input and is idempotent, so a lost wake-up costs a period and nothing else.
+//!
+//! A panic in an actor is caught, counted, and the actor started again; it is never the end of the
+//! program, and never a silent stop of one mechanism.
+
+mod agents;
+mod ci;
+mod finalizer;
+mod monitor;
+mod reaper;
+mod reconciler;
+mod settle;
+
+use std::{future::Future, sync::Arc};
+
+pub(crate) use agents::watch_adopted;
+pub(crate) use settle::{RunFacts, settle_run};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::engine::Engine;
+
+/// Pause before an actor that panicked starts again.
+const RESTART_PAUSE_MS: i64 = 1_000;
+
+/// How often the monitor passes without being woken.
+pub const MONITOR_PERIOD_MS: i64 = 1_000;
+
+/// How often heads without a CI status are looked for without being woken.
+pub const CI_PERIOD_MS: i64 = 2_000;
+
+/// What every actor is given.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// Told to end.
+    pub stop: CancellationToken,
+    /// Work that must end before the program does.
+    pub work: TaskTracker,
+}
+
+/// Starts all actors.
+pub fn start(stage: &Stage) {
+    keep(stage, "monitor", monitor::run);
+    keep(stage, "ci", ci::run);
+    keep(stage, "finalizer", finalizer::run);
+    keep(stage, "reaper", reaper::run);
+    keep(stage, "reconciler", reconciler::run);
+}
+
+/// Runs an actor, again after each panic, until it is told to end.
+fn keep<F>(stage: &Stage, name: &'static str, actor: impl Fn(Stage) -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let own = stage.clone();
+    stage.work.spawn(async move {
+        while !own.stop.is_cancelled() {
+            let Err(error) = tokio::spawn(actor(own.clone())).await else { return };
+            own.engine.counters.tally().panics += 1;
+            tracing::error!(actor = name, %error, "an actor panicked; it is started again");
+            own.engine.clock.sleep_ms(RESTART_PAUSE_MS).await;
+        }
+    });
+}
+
+/// Marks a finished pass.
+fn passed(engine: &Engine, name: &'static str) {
+    engine.counters.tally().last_pass_ms.insert(name, engine.clock.now_ms());
+}
+
+/// Counts and logs a failed pass; the next one tries again.
+fn failed(engine: &Engine, name: &'static str, error: &(dyn std::error::Error + 'static)) {
+    *engine.counters.tally().failed_passes.entry(name).or_default() += 1;
+    tracing::error!(actor = name, error = %crate::chain::chain(error), "a pass failed; the next one tries again");
+}

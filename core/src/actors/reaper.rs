@@ -1,0 +1,160 @@
+//! The reaper, in three tiers: runs that are gone without a word, exits that nobody settled, and
+//! whatever is older than any limit. It claims before it acts; whoever loses a claim has done
+//! nothing.
+
+use super::{
+    Stage, failed, passed,
+    settle::{RunFacts, settle_run},
+};
+use crate::{
+    domain::{actor::Actor, ids::RunId, lease::OwnerLiveness},
+    engine::{EngineError, Life},
+    process::{Adopted, Cookie, adopt},
+    runs::Ended,
+    store::{JobRow, ReclaimReason, RunRow},
+};
+
+pub(super) async fn run(stage: Stage) {
+    loop {
+        tokio::select! {
+            () = stage.engine.clock.sleep_ms(stage.engine.config.reaper.tick_ms) => {}
+            () = stage.stop.cancelled() => return,
+        }
+        if stage.engine.life() != Life::Ready {
+            continue;
+        }
+        if let Err(error) = jobs(&stage).await {
+            failed(&stage.engine, "reaper", &error);
+        }
+        if let Err(error) = leases(&stage).await {
+            failed(&stage.engine, "reaper", &error);
+        }
+        passed(&stage.engine, "reaper");
+    }
+}
+
+async fn jobs(stage: &Stage) -> Result<(), EngineError> {
+    let engine = &stage.engine;
+    let now = engine.clock.now_ms();
+    let limits = &engine.config.reaper;
+    for job in engine.store.running_jobs().await? {
+        let Some(run) = job.run else { continue };
+        let Some(row) = engine.store.run(run).await? else { continue };
+        let age = now.saturating_sub(row.started_at_ms.unwrap_or(row.created_at_ms));
+        if age > limits.max_running_ms {
+            overdue(stage, &job, &row).await?;
+        } else if let Some(recorded) = row.exit_recorded_at_ms {
+            if now.saturating_sub(recorded) >= limits.finalize_grace_ms {
+                unsettled(stage, &job, run).await?;
+            }
+        } else if !engine.runs.is_watched(run) && age >= limits.dead_grace_ms {
+            gone(stage, &job, run).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Tier 1: nobody watches it, and its lock is free.
+async fn gone(stage: &Stage, job: &JobRow, run: RunId) -> Result<(), EngineError> {
+    let engine = &stage.engine;
+    let ended = match adopt(&engine.runs.dir_of(run)) {
+        Ok(Adopted::Live(running)) => {
+            // alive and unwatched: its watcher was lost, not the run
+            let row = engine.store.run(run).await?;
+            if let Some(row) = row {
+                super::watch_adopted(stage, job.clone(), &row, running);
+            }
+            return Ok(());
+        }
+        Ok(Adopted::Ended(record)) => {
+            Ended { run, started: true, swept: record.swept.clone(), record: Some(record) }
+        }
+        Ok(Adopted::Lost { cookie }) => {
+            Ended { run, started: true, record: None, swept: engine.runs.sweep_lost(cookie).await }
+        }
+        Ok(Adopted::NeverPrepared) => Ended { run, started: false, record: None, swept: None },
+        // could not look: that is not a death
+        Err(error) => {
+            failed(engine, "reaper", &error);
+            return Ok(());
+        }
+    };
+    engine.runs.record_end(&ended).await?;
+    if settle_run(engine, job, &RunFacts::from(&ended), Actor::Reaper).await? {
+        engine.counters.tally().reaped[0] += 1;
+    }
+    Ok(())
+}
+
+/// Tier 2: the exit is recorded, and nobody settled it.
+async fn unsettled(stage: &Stage, job: &JobRow, run: RunId) -> Result<(), EngineError> {
+    let engine = &stage.engine;
+    let facts = match adopt(&engine.runs.dir_of(run)) {
+        Ok(Adopted::Ended(record)) => {
+            RunFacts::from(&Ended { run, started: true, swept: record.swept.clone(), record: Some(record) })
+        }
+        Ok(Adopted::Lost { .. }) => {
+            RunFacts { run, record: None, started: true, text: "supervisor lost".to_owned() }
+        }
+        Ok(Adopted::NeverPrepared) => {
+            RunFacts { run, record: None, started: false, text: "never started".to_owned() }
+        }
+        Ok(Adopted::Live(_)) => return Ok(()),
+        Err(error) => {
+            failed(engine, "reaper", &error);
+            return Ok(());
+        }
+    };
+    if settle_run(engine, job, &facts, Actor::Reaper).await? {
+        engine.counters.tally().reaped[1] += 1;
+    }
+    Ok(())
+}
+
+/// Tier 3: older than any limit; ignores every marker.
+async fn overdue(stage: &Stage, job: &JobRow, row: &RunRow) -> Result<(), EngineError> {
+    let engine = &stage.engine;
+    tracing::error!(
+        job = job.id.0,
+        run = row.id.0,
+        "a run is older than ORCH_REAPER_MAX_RUNNING_S: it is ended"
+    );
+    engine.runs.stop(row.id);
+    let swept = match Cookie::try_from(row.cookie) {
+        Ok(cookie) => engine.runs.sweep_lost(cookie).await,
+        Err(_) => None,
+    };
+    let ended = Ended { run: row.id, started: true, record: None, swept };
+    engine.runs.record_end(&ended).await?;
+    if settle_run(
+        engine,
+        job,
+        &RunFacts { text: "older than any limit".to_owned(), ..RunFacts::from(&ended) },
+        Actor::Reaper,
+    )
+    .await?
+    {
+        engine.counters.tally().reaped[2] += 1;
+    }
+    Ok(())
+}
+
+async fn leases(stage: &Stage) -> Result<(), EngineError> {
+    let engine = &stage.engine;
+    let now = engine.clock.now_ms();
+    for lease in engine.store.held_leases().await? {
+        let too_old = now.saturating_sub(lease.row.acquired_at_ms) > engine.config.reaper.max_running_ms;
+        let why = match (lease.liveness, too_old) {
+            (_, true) => ReclaimReason::Overdue,
+            (OwnerLiveness::Live, false) => continue,
+            (OwnerLiveness::DeadBoot, false) => ReclaimReason::DeadBoot,
+            (OwnerLiveness::DeadOwner, false) => ReclaimReason::DeadOwner,
+        };
+        if engine.store.force_release(lease.task, Actor::Reaper, why, now).await? {
+            *engine.counters.tally().reclaims.entry(why.as_str()).or_default() += 1;
+            engine.counters.tally().reaped[2] += u64::from(too_old);
+            tracing::warn!(task = lease.task.0, reason = why.as_str(), "the reaper took a lease");
+        }
+    }
+    Ok(())
+}

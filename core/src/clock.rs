@@ -1,0 +1,40 @@
+//! The one place that reads clocks.
+//!
+//! Everything that waits or stamps asks a [`Clock`]; the pure middle gets the time as an argument.
+//! A manual clock for simulations is another variant, not a mock of this one.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Source of time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clock;
+
+impl Clock {
+    /// UTC Unix milliseconds.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the module that the ban points to")]
+    pub fn now_ms(self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Monotonic time, for durations only.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the module that the ban points to")]
+    pub fn instant(self) -> std::time::Instant {
+        std::time::Instant::now()
+    }
+
+    /// Waits.
+    pub async fn sleep_ms(self, wait_ms: i64) {
+        let wait = u64::try_from(wait_ms).unwrap_or(0);
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
+}
+
+/// UTC milliseconds as RFC 3339 text with milliseconds, for people and logs.
+#[must_use]
+pub fn rfc3339(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms)
+        .map_or_else(|_| format!("{at_ms} ms"), |time| format!("{time:.3}"))
+}

@@ -1,0 +1,183 @@
+//! Start-up after whatever ended the last life: runs, jobs, intents, leases, in that order, before
+//! any actor enters.
+//!
+//! It believes what the outside says (run locks, exit records, probes) and nothing that this
+//! program remembers. A second recovery after a crash in the first ends in the same state.
+
+use std::sync::Arc;
+
+use orch_contract::ProcessKind;
+
+use crate::{
+    actors::{self, RunFacts, settle_run},
+    chain::chain,
+    domain::{actor::Actor, ids::RunId},
+    engine::{Engine, EngineError},
+    process::{Adopted, Cookie, LaunchError, Running, adopt},
+    runs::Ended,
+    store::{JobRow, RunRow},
+};
+
+/// Longest wait for a swept gate's supervisor to write its record.
+const SWEPT_END_MS: i64 = 5_000;
+
+/// Why the core cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// Engine or store.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A run directory cannot be read: whether its run lives is not known.
+    #[error("look at run {run}")]
+    Run {
+        /// Which run.
+        run: RunId,
+        /// Why.
+        source: LaunchError,
+    },
+}
+
+impl From<crate::store::StoreError> for RecoveryError {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+/// An agent's run of the last life that lives on.
+#[derive(Debug)]
+pub struct Survivor {
+    job: JobRow,
+    run: RunRow,
+    running: Running,
+}
+
+/// Brings the last life to an end. Answers the agents that live on.
+///
+/// # Errors
+/// [`RecoveryError`]: then nothing may be started.
+pub async fn recover(engine: &Arc<Engine>) -> Result<Vec<Survivor>, RecoveryError> {
+    clear_checkouts(engine);
+    for site in &engine.sites {
+        // the lock on the database says that no git process of this core started before this life
+        let cleared = async {
+            site.repo.clear_stale_locks(engine.started_at_ms()).await?;
+            site.forge.clear_stale_locks(engine.started_at_ms()).await
+        };
+        if let Err(error) = cleared.await {
+            tracing::warn!(project = site.project.name, error = %chain(&error), "could not look for left-over locks");
+        }
+    }
+    let mut survivors = Vec::new();
+    let mut ends = Vec::new();
+    let jobs = engine.store.running_jobs().await?;
+    for run in engine.store.open_runs().await? {
+        let job = jobs.iter().find(|job| job.run == Some(run.id)).cloned();
+        let found = adopt(&engine.runs.dir_of(run.id))
+            .map_err(|source| RecoveryError::Run { run: run.id, source })?;
+        match (run.kind, job, found) {
+            (ProcessKind::Agent, Some(job), Adopted::Live(running)) => {
+                survivors.push(Survivor { job, run, running });
+            }
+            (_, job, found) => {
+                let ended = finish(engine, &run, found).await;
+                engine.runs.record_end(&ended).await?;
+                ends.extend(job.map(|job| (job, RunFacts::from(&ended))));
+            }
+        }
+    }
+    // a crash between the record of an exit and its settlement
+    for job in jobs {
+        let known = |run: RunId| {
+            ends.iter().any(|(_, facts)| facts.run == run) || survivors.iter().any(|one| one.run.id == run)
+        };
+        let Some(run) = job.run.filter(|run| !known(*run)) else { continue };
+        let facts = match adopt(&engine.runs.dir_of(run)) {
+            Ok(Adopted::Ended(record)) => {
+                RunFacts::from(&Ended { run, started: true, swept: None, record: Some(record) })
+            }
+            Ok(Adopted::Live(_) | Adopted::Lost { .. }) => {
+                RunFacts { run, record: None, started: true, text: "supervisor lost".to_owned() }
+            }
+            Ok(Adopted::NeverPrepared) => {
+                RunFacts { run, record: None, started: false, text: "never started".to_owned() }
+            }
+            Err(source) => return Err(RecoveryError::Run { run, source }),
+        };
+        ends.push((job, facts));
+    }
+    settle_intents(engine).await?;
+    for (job, facts) in ends {
+        // its edge may take long; the core becomes ready meanwhile
+        let engine = Arc::clone(engine);
+        tokio::spawn(async move {
+            if let Err(error) = settle_run(&engine, &job, &facts, Actor::Monitor).await {
+                tracing::error!(job = job.id.0, error = %chain(&error), "a run of the last life could not be settled");
+            }
+        });
+    }
+    Ok(survivors)
+}
+
+/// Takes up the agents that live on.
+pub fn take_up(stage: &actors::Stage, survivors: Vec<Survivor>) {
+    for Survivor { job, run, running } in survivors {
+        tracing::info!(run = run.id.0, role = %job.role, "an agent outlived the last core; it is taken up");
+        actors::watch_adopted(stage, job, &run, running);
+    }
+}
+
+/// Ends a run of the last life that nobody waits for any more.
+async fn finish(engine: &Engine, run: &RunRow, found: Adopted) -> Ended {
+    let ended = |record, swept| Ended { run: run.id, started: true, record, swept };
+    match found {
+        Adopted::Ended(record) => {
+            let swept = record.swept.clone();
+            ended(Some(record), swept)
+        }
+        Adopted::Lost { cookie } => ended(None, engine.runs.sweep_lost(cookie).await),
+        Adopted::NeverPrepared => Ended { started: false, ..ended(None, None) },
+        Adopted::Live(mut running) => {
+            tracing::info!(run = run.id.0, kind = ?run.kind, "sweeping a run of the last life");
+            let swept = match Cookie::try_from(run.cookie) {
+                Ok(cookie) => engine.runs.sweep_lost(cookie).await,
+                Err(_) => None,
+            };
+            if let Err(error) = running.stop() {
+                tracing::warn!(run = run.id.0, error = %chain(&error), "its supervisor could not be told to stop");
+            }
+            tokio::select! {
+                end = running.wait() => match end {
+                    Ok(crate::process::RunEnd::Recorded(record)) => ended(Some(record), swept),
+                    Ok(crate::process::RunEnd::SupervisorLost { .. }) | Err(_) => ended(None, swept),
+                },
+                () = engine.clock.sleep_ms(SWEPT_END_MS) => ended(None, swept),
+            }
+        }
+    }
+}
+
+/// Reclaims the leases of the last life and settles what it intended, by asking the outside.
+async fn settle_intents(engine: &Arc<Engine>) -> Result<(), RecoveryError> {
+    let mut tasks: Vec<_> =
+        engine.store.open_intents().await?.into_iter().map(|intent| intent.task).collect();
+    tasks.extend(engine.store.held_leases().await?.into_iter().map(|lease| lease.task));
+    tasks.sort();
+    tasks.dedup();
+    for task in tasks {
+        if let Some(row) = engine.store.task_by_id(task).await? {
+            engine.settle_only(&row.task.key).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Checkouts belong to gates, and no gate of the last life lives.
+fn clear_checkouts(engine: &Engine) {
+    let folder = engine.config.data_dir.join("checkouts");
+    let Ok(entries) = std::fs::read_dir(&folder) else { return };
+    for entry in entries.flatten() {
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "a left-over checkout could not be removed");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Runs: one row a supervised process start, committed before the spawn.
+
+use orch_contract::ProcessKind;
+use rusqlite::{Connection, Row, Transaction, params};
+
+use super::{Store, StoreError, tasks};
+use crate::domain::ids::{BootId, JobId, RunId, TaskId};
+
+/// What a run is before it starts.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// Job it works on; none for gates and effects.
+    pub job: Option<JobId>,
+    /// Task it works for.
+    pub task: Option<TaskId>,
+    /// What for.
+    pub kind: ProcessKind,
+    /// Attempt, from 1.
+    pub attempt: u32,
+    /// Run cookie, a positive 63-bit number.
+    pub cookie: u64,
+    /// Command, for people; no secrets.
+    pub command: String,
+    /// Wall-clock limit.
+    pub timeout_ms: i64,
+    /// When the row is made.
+    pub created_at_ms: i64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEnding {
+    /// In words: `exit 0`, `signal 9`, `timed out`, `supervisor lost`.
+    pub outcome: String,
+    /// Exit code, or the negative signal number; absent where there is neither.
+    pub exit_code: Option<i32>,
+    /// Processes of the tree that were killed after the child's end.
+    pub swept: Option<u64>,
+    /// Processes of the tree that could not be killed.
+    pub surviving: Option<u64>,
+    /// Cost that the agent reported.
+    pub cost_microusd: Option<i64>,
+    /// When the process tree ended.
+    pub ended_at_ms: i64,
+}
+
+/// A run as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    /// Number, also the name of its directory.
+    pub id: RunId,
+    /// Job.
+    pub job: Option<JobId>,
+    /// Task.
+    pub task: Option<TaskId>,
+    /// What for.
+    pub kind: ProcessKind,
+    /// Attempt.
+    pub attempt: u32,
+    /// Cookie.
+    pub cookie: u64,
+    /// Command, for people.
+    pub command: String,
+    /// Life of the core that made it.
+    pub boot_id: BootId,
+    /// When the row was made.
+    pub created_at_ms: i64,
+    /// When the go byte was about to be sent.
+    pub started_at_ms: Option<i64>,
+    /// Limit.
+    pub timeout_ms: i64,
+    /// Supervisor's pid and start ticks.
+    pub supervisor: Option<(i32, u64)>,
+    /// When its exit was recorded.
+    pub exit_recorded_at_ms: Option<i64>,
+    /// How it ended.
+    pub ending: Option<RunEnding>,
+}
+
+macro_rules! select_run {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, job_id, task_id, kind, attempt, cookie, command, boot_id, created_at_ms, started_at_ms, \
+             timeout_ms, supervisor_pid, supervisor_start_ticks, exit_recorded_at_ms, ended_at_ms, outcome, \
+             exit_code, swept_processes, surviving_processes, cost_microusd FROM run WHERE ",
+            $rest
+        )
+    };
+}
+
+const SELECT_RUN: &str = select_run!("id = ?1");
+pub(super) const SELECT_OF_TASK: &str = select_run!("task_id = ?1 ORDER BY id");
+pub(super) const SELECT_OPEN: &str = select_run!("ended_at_ms IS NULL ORDER BY id");
+pub(super) const SELECT_ENDED_SINCE: &str =
+    select_run!("ended_at_ms >= ?1 ORDER BY ended_at_ms DESC LIMIT ?2");
+
+impl Store {
+    /// Makes a run that belongs to no job: a gate's or an effect's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn create_run(&self, new: NewRun) -> Result<RunId, StoreError> {
+        let boot_id = self.identity().boot_id.clone();
+        self.writer.write("create_run", move |tx| insert(tx, &new, &boot_id)).await
+    }
+
+    /// Records the supervisor, before its go byte is sent. `false` when the run is no longer wanted:
+    /// its job was cancelled or settled meanwhile, and no go byte may be sent.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record_run_started(
+        &self,
+        run: RunId,
+        pid: i32,
+        start_ticks: u64,
+        at_ms: i64,
+    ) -> Result<bool, StoreError> {
+        self.writer
+            .write("record_run_started", move |tx| {
+                tx.execute(
+                    "UPDATE run SET supervisor_pid = ?2, supervisor_start_ticks = ?3, started_at_ms = ?4
+                     WHERE id = ?1 AND ended_at_ms IS NULL AND (job_id IS NULL OR EXISTS
+                       (SELECT 1 FROM job WHERE job.id = run.job_id AND job.run_id = run.id AND job.status = 'running'))",
+                    params![run.0, pid, start_ticks.cast_signed(), at_ms],
+                )
+                .map(|n| n == 1)
+                .map_err(tasks::failed("record_run_started"))
+            })
+            .await
+    }
+
+    /// Records the end of a run, once: a second record of the same run changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record_run_ended(
+        &self,
+        run: RunId,
+        ending: RunEnding,
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.writer
+            .write("record_run_ended", move |tx| {
+                tx.execute(
+                    "UPDATE run SET ended_at_ms = ?2, outcome = ?3, exit_code = ?4, swept_processes = ?5,
+                            surviving_processes = ?6, cost_microusd = ?7, exit_recorded_at_ms = ?8
+                     WHERE id = ?1 AND ended_at_ms IS NULL",
+                    params![
+                        run.0,
+                        ending.ended_at_ms,
+                        ending.outcome,
+                        ending.exit_code,
+                        ending.swept.map(u64::cast_signed),
+                        ending.surviving.map(u64::cast_signed),
+                        ending.cost_microusd,
+                        at_ms
+                    ],
+                )
+                .map(drop)
+                .map_err(tasks::failed("record_run_ended"))
+            })
+            .await
+    }
+
+    /// Runs without a recorded end.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_runs(&self) -> Result<Vec<RunRow>, StoreError> {
+        self.readers.read("open_runs", open).await
+    }
+
+    /// Runs of one task, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn runs_of(&self, task: TaskId) -> Result<Vec<RunRow>, StoreError> {
+        self.readers
+            .read("runs_of", move |connection| select(connection, SELECT_OF_TASK, params![task.0]))
+            .await
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn run(&self, id: RunId) -> Result<Option<RunRow>, StoreError> {
+        self.readers
+            .read("run", move |connection| {
+                Ok(select(connection, SELECT_RUN, params![id.0])?.into_iter().next())
+            })
+            .await
+    }
+}
+
+pub(super) fn insert(tx: &Transaction<'_>, new: &NewRun, boot_id: &BootId) -> Result<RunId, StoreError> {
+    tx.execute(
+        "INSERT INTO run (job_id, task_id, kind, attempt, cookie, command, boot_id, created_at_ms, timeout_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            new.job.map(|id| id.0),
+            new.task.map(|id| id.0),
+            kind_name(new.kind),
+            new.attempt,
+            new.cookie.cast_signed(),
+            new.command,
+            boot_id.0,
+            new.created_at_ms,
+            new.timeout_ms
+        ],
+    )
+    .map_err(tasks::failed("create_run"))?;
+    Ok(RunId(tx.last_insert_rowid()))
+}
+
+pub(super) fn open(connection: &Connection) -> Result<Vec<RunRow>, StoreError> {
+    select(connection, SELECT_OPEN, [])
+}
+
+pub(super) fn ended_since(
+    connection: &Connection,
+    since_ms: i64,
+    limit: u32,
+) -> Result<Vec<RunRow>, StoreError> {
+    select(connection, SELECT_ENDED_SINCE, params![since_ms, limit])
+}
+
+/// Name of a kind in the store, the same as on the wire.
+pub(crate) const fn kind_name(kind: ProcessKind) -> &'static str {
+    match kind {
+        ProcessKind::Agent => "agent",
+        ProcessKind::Ci => "ci",
+        ProcessKind::Retest => "retest",
+        ProcessKind::Coverage => "coverage",
+        ProcessKind::Security => "security",
+        ProcessKind::ImageBuild => "image_build",
+        ProcessKind::Staging => "staging",
+        ProcessKind::Push => "push",
+        ProcessKind::Deploy => "deploy",
+        ProcessKind::DeployHealth => "deploy_health",
+        ProcessKind::Unknown => "unknown",
+    }
+}
+
+/// Every kind of run that is stored.
+pub(crate) const RUN_KINDS: [ProcessKind; 10] = [
+    ProcessKind::Agent,
+    ProcessKind::Ci,
+    ProcessKind::Retest,
+    ProcessKind::Coverage,
+    ProcessKind::Security,
+    ProcessKind::ImageBuild,
+    ProcessKind::Staging,
+    ProcessKind::Push,
+    ProcessKind::Deploy,
+    ProcessKind::DeployHealth,
+];
+
+fn select(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<RunRow>, StoreError> {
+    let read = |source| StoreError::Read { query: "runs", source };
+    let mut statement = connection.prepare_cached(sql).map_err(read)?;
+    let raw = statement.query_map(parameters, |row| Ok(parse(row))).map_err(read)?;
+    raw.map(|row| row.map_err(read)?).collect()
+}
+
+fn parse(row: &Row<'_>) -> Result<RunRow, StoreError> {
+    let read = |source| StoreError::Read { query: "runs", source };
+    let kind: String = row.get("kind").map_err(read)?;
+    let kind = RUN_KINDS
+        .into_iter()
+        .find(|known| kind_name(*known) == kind)
+        .ok_or_else(|| StoreError::damaged("run", format!("kind `{kind}`")))?;
+    let number = |column: &str| row.get::<_, Option<i64>>(column).map_err(read);
+    let supervisor_pid: Option<i32> = row.get("supervisor_pid").map_err(read)?;
+    let supervisor_ticks = number("supervisor_start_ticks")?.map(i64::cast_unsigned);
+    let ending = match number("ended_at_ms")? {
+        None => None,
+        Some(ended_at_ms) => Some(RunEnding {
+            outcome: row.get("outcome").map_err(read)?,
+            exit_code: row.get("exit_code").map_err(read)?,
+            swept: number("swept_processes")?.map(i64::cast_unsigned),
+            surviving: number("surviving_processes")?.map(i64::cast_unsigned),
+            cost_microusd: number("cost_microusd")?,
+            ended_at_ms,
+        }),
+    };
+    Ok(RunRow {
+        id: RunId(row.get("id").map_err(read)?),
+        job: number("job_id")?.map(JobId),
+        task: number("task_id")?.map(TaskId),
+        kind,
+        attempt: row.get("attempt").map_err(read)?,
+        cookie: row.get::<_, i64>("cookie").map_err(read)?.cast_unsigned(),
+        command: row.get("command").map_err(read)?,
+        boot_id: BootId(row.get("boot_id").map_err(read)?),
+        created_at_ms: row.get("created_at_ms").map_err(read)?,
+        started_at_ms: number("started_at_ms")?,
+        timeout_ms: row.get("timeout_ms").map_err(read)?,
+        supervisor: supervisor_pid.zip(supervisor_ticks),
+        exit_recorded_at_ms: number("exit_recorded_at_ms")?,
+        ending,
+    })
+}

@@ -1,0 +1,1 @@
+"""Small features, one module each; nothing here is imported by the rest of the package."""

@@ -1,0 +1,113 @@
+//! Where the texts come from: variables, and the files that secrets may be in.
+//!
+//! Responsible for reaching them; does not interpret any. The process environment is read in one
+//! function, once; everything else works from the copy, and tests from a map.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Largest file a secret is read from, in bytes.
+pub(crate) const SECRET_FILE_MAX_BYTES: u64 = 65_536;
+
+/// Variables by name, and how to read files.
+pub struct Strings {
+    variables: BTreeMap<String, OsString>,
+    files: Files,
+}
+
+enum Files {
+    Disk,
+    Held(BTreeMap<PathBuf, String>),
+}
+
+impl Strings {
+    /// The environment of this process, copied now. For `main` alone.
+    #[must_use]
+    pub fn from_process() -> Self {
+        let variables =
+            std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value)).collect();
+        Self { variables, files: Files::Disk }
+    }
+
+    /// These variables; files are those of [`Strings::with_file`] only.
+    pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let variables =
+            pairs.into_iter().map(|(name, value)| (name.into(), OsString::from(value.into()))).collect();
+        Self { variables, files: Files::Held(BTreeMap::new()) }
+    }
+
+    /// These variables as the system might hold them, text or not.
+    #[cfg(test)]
+    pub(crate) fn from_raw<const N: usize>(pairs: [(&str, OsString); N]) -> Self {
+        let variables = pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { variables, files: Files::Held(BTreeMap::new()) }
+    }
+
+    /// The same with a file that exists nowhere else.
+    #[must_use]
+    pub fn with_file(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        let mut held = match self.files {
+            Files::Disk => BTreeMap::new(),
+            Files::Held(held) => held,
+        };
+        held.insert(path.into(), text.into());
+        self.files = Files::Held(held);
+        self
+    }
+
+    /// The same with files read from disk.
+    #[must_use]
+    pub fn with_disk(mut self) -> Self {
+        self.files = Files::Disk;
+        self
+    }
+
+    /// Whether a variable is there and not empty (`NO_COLOR` asks for no more).
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        self.variables.get(name).is_some_and(|value| !value.is_empty())
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+
+    /// The value, or that it is no text.
+    pub(crate) fn get(&self, name: &str) -> Option<Result<&str, NotText>> {
+        self.variables.get(name).map(|value| value.to_str().ok_or(NotText))
+    }
+
+    /// A file's text, or in words why not.
+    pub(crate) fn file(&self, path: &Path) -> Result<String, String> {
+        match &self.files {
+            Files::Held(held) => held.get(path).cloned().ok_or_else(|| "no such file".to_owned()),
+            Files::Disk => read_bounded(path),
+        }
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(SECRET_FILE_MAX_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| error.to_string())?;
+    if u64::try_from(read).is_ok_and(|bytes| bytes <= SECRET_FILE_MAX_BYTES) {
+        Ok(text)
+    } else {
+        Err(format!("larger than {SECRET_FILE_MAX_BYTES} bytes"))
+    }
+}
+
+/// A variable's value is not UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotText;
+
+impl fmt::Debug for Strings {
+    /// Names only: among the values are secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Strings").field("names", &self.variables.keys()).finish_non_exhaustive()
+    }
+}

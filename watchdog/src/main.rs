@@ -1,0 +1,62 @@
+//! orch-watchdog: wiring only.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use orch_settings::Strings;
+use orch_watchdog::cli::{self, Arguments, EXIT_FAILURE, EXIT_USAGE, Verb, tell};
+use orch_watchdog::{sandbox, service};
+
+fn main() -> ExitCode {
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let code = if asked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) };
+            return if error.print().is_ok() { code } else { ExitCode::from(EXIT_FAILURE) };
+        }
+    };
+    match wire(arguments.verb, &mut out, &mut err) {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&mut err, format_args!("orch-watchdog: {error:#}"));
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn wire(verb: Verb, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let base = std::env::current_dir()?;
+    let system = rustix::system::uname();
+    let host_name = system.nodename().to_string_lossy();
+    let loaded = match cli::load(&Strings::from_process(), &base, &host_name, err) {
+        Ok(loaded) => loaded,
+        Err(code) => return Ok(code),
+    };
+    // before the runtime: what starts a thread later starts it confined
+    let confinement = sandbox::confine(cli::writable(&verb, &loaded.value))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if !matches!(verb, Verb::Run) {
+        return Ok(runtime.block_on(cli::execute(verb, &loaded, &confinement, out, err))?);
+    }
+    let config = loaded.value;
+    orch_telemetry::init(&config.log)?;
+    #[cfg(debug_assertions)]
+    if let Some(label) = failpoint_label() {
+        orch_watchdog::failpoint::arm(&label);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!(%warning, "a setting is not known");
+    }
+    runtime.block_on(service::run(&config, &confinement, cli::scan_text))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(debug_assertions)]
+#[expect(clippy::disallowed_methods, reason = "main alone reads the environment")]
+fn failpoint_label() -> Option<String> {
+    std::env::var("WATCHDOG_FAILPOINT").ok()
+}

@@ -1,0 +1,276 @@
+//! Messages made of waiting notices.
+//!
+//! Responsible for what leaves together (all new alerts of a channel are one message, recoveries
+//! go by the message they reply to), for folding an unsent alert and its recovery into one line, and
+//! for cutting by whole entities. Pure. Invariant: markup is made after cutting, so a cut never
+//! lies inside it.
+
+use std::collections::BTreeSet;
+
+use super::buttons::{self, Button};
+use super::outbox::{Entry, MessageRef, Outbox, Queued};
+use super::text::{self, Line, Said, Span, Voice, Words};
+use crate::cases::{AlertState, CaseId, Notice};
+use crate::signals::{Entity, Facts, Finding, Severity};
+
+/// Characters of a Telegram message, counted in UTF-16 units of the marked-up text: never less than
+/// what Telegram counts (4,096 after parsing).
+pub const MESSAGE_MAX_UNITS: usize = 4_096;
+
+/// Recoveries that wait are sorted by the message they reply to while these are so few; beyond, an
+/// outage is over, and one message that replies to none tells them all.
+const REPLIES_AT_ONCE: usize = 3;
+
+/// Room kept for the last line, which says how many were left out.
+const MORE_UNITS: usize = 32;
+
+/// One message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// With HTML markup as Telegram takes it.
+    pub html: String,
+    /// The same without markup.
+    pub plain: String,
+    /// The message it replies to.
+    pub reply_to: Option<MessageRef>,
+    /// Buttons below it, row by row; none while commands are off.
+    pub buttons: Vec<Vec<Button>>,
+    /// The notices it tells, by their outbox numbers.
+    pub seqs: Vec<u64>,
+}
+
+impl Message {
+    /// A sentence that tells no notice.
+    #[must_use]
+    pub fn of(said: &Said) -> Self {
+        let (html, plain) = (marked_up(said, Markup::Html, Weight::Plain), said.plain());
+        Self { html, plain, reply_to: None, buttons: Vec::new(), seqs: Vec::new() }
+    }
+}
+
+/// One entity's part of a message.
+struct Block {
+    severity: Severity,
+    words: Vec<Words>,
+    seqs: Vec<u64>,
+    /// Short name of a case that can be commanded.
+    id: Option<CaseId>,
+}
+
+/// The next message of a channel: alerts before recoveries, worst first. `cases` gives alerts the
+/// names and buttons by which they can be commanded; absent where nobody can.
+#[must_use]
+pub fn next(
+    outbox: &Outbox,
+    entries: &[Entry],
+    voice: &Voice,
+    cases: Option<&AlertState>,
+) -> Option<Message> {
+    let alerts: Vec<&Entry> = entries.iter().filter(|entry| tells_alert(entry)).collect();
+    if !alerts.is_empty() {
+        return Some(message(folded(&alerts, voice, cases), None, voice));
+    }
+    let reply_of = |entry: &Entry| outbox.message_of(entry.channel, &entry.key);
+    let reply_to = reply_of(entries.first()?);
+    let replied: BTreeSet<Option<MessageRef>> = entries.iter().map(reply_of).collect();
+    if replied.len() > REPLIES_AT_ONCE {
+        let blocks = entries.iter().map(|entry| block(entry, voice, None)).collect();
+        return Some(message(blocks, None, voice));
+    }
+    let together = entries.iter().filter(|entry| reply_of(entry) == reply_to);
+    Some(message(together.map(|entry| block(entry, voice, None)).collect(), reply_to, voice))
+}
+
+/// Blocks of alerts that leave together. Families that a starved host names are told under the
+/// host: one shortage is one thing to look at. Their notices count as told with it.
+fn folded(alerts: &[&Entry], voice: &Voice, cases: Option<&AlertState>) -> Vec<Block> {
+    let named_by = |entry: &Entry| match entry.notices.last().map(|queued| &queued.notice) {
+        Some(Notice { kind, finding: Finding { facts: Facts::CpuStarved(facts), .. }, .. })
+            if kind.is_alert() =>
+        {
+            Some(facts.families.iter().map(|family| family.key.clone()).collect::<Vec<_>>())
+        }
+        Some(_) | None => None,
+    };
+    let host = alerts.iter().find_map(|entry| named_by(entry).map(|families| (entry.key.clone(), families)));
+    let Some((host, families)) = host else {
+        return alerts.iter().map(|entry| block(entry, voice, cases)).collect();
+    };
+    let is_under = |entry: &Entry| match &entry.key.entity {
+        // one whose end waits, too, has more to tell than a line
+        Entity::Family(key) => {
+            families.contains(key) && entry.notices.iter().all(|queued| queued.notice.kind.is_alert())
+        }
+        Entity::Job(_)
+        | Entity::WorkItem(_)
+        | Entity::Task(_)
+        | Entity::Core
+        | Entity::Host
+        | Entity::Channel(_)
+        | Entity::Collector(_) => false,
+    };
+    let (under, beside): (Vec<&Entry>, Vec<&Entry>) =
+        alerts.iter().copied().partition(|entry| is_under(entry));
+    let blocks = beside.into_iter().map(|entry| {
+        let mut block = block(entry, voice, cases);
+        if entry.key == host {
+            under.iter().for_each(|family| block.take_under(family, voice, cases));
+        }
+        block
+    });
+    blocks.collect()
+}
+
+impl Block {
+    /// Tells another entity in a line of this one, with its command.
+    fn take_under(&mut self, entry: &Entry, voice: &Voice, cases: Option<&AlertState>) {
+        let Some(words) = self.words.last_mut() else { return };
+        let id = cases.and_then(|cases| cases.id_of(&entry.key));
+        let name = id.map_or_else(String::new, |id| format!(" · {id}"));
+        for queued in &entry.notices {
+            let told = text::notice(&queued.notice, voice);
+            let line = Said::of(format!("{} ", told.mark)).and(told.headline).text(name.clone());
+            words.lines.push(Line::Under(line));
+            words.lines.extend(told.lines.into_iter().filter(|line| matches!(line, Line::Command(_))));
+            self.severity = self.severity.max(queued.notice.finding.severity);
+            self.seqs.push(queued.seq);
+        }
+    }
+}
+
+fn tells_alert(entry: &Entry) -> bool {
+    entry.notices.iter().any(|queued| queued.notice.kind.is_alert())
+}
+
+fn block(entry: &Entry, voice: &Voice, cases: Option<&AlertState>) -> Block {
+    let mut words = Vec::new();
+    let mut rest: &[Queued] = &entry.notices;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match after {
+            [second, after @ ..] if is_pair(&first.notice, &second.notice) => {
+                words.push(text::both(&first.notice, &second.notice, voice));
+                rest = after;
+            }
+            _ => words.push(text::notice(&first.notice, voice)),
+        }
+    }
+    let severity = entry.notices.last().map_or(Severity::Info, |queued| queued.notice.finding.severity);
+    let goes_on = entry.notices.last().is_some_and(|queued| queued.notice.kind.is_alert());
+    let id = cases.filter(|_| goes_on).and_then(|cases| cases.id_of(&entry.key));
+    if let (Some(id), Some(last)) = (id, words.last_mut()) {
+        last.headline = std::mem::take(&mut last.headline).text(format!(" · {id}"));
+    }
+    Block { severity, words, seqs: entry.notices.iter().map(|queued| queued.seq).collect(), id }
+}
+
+fn is_pair(first: &Notice, second: &Notice) -> bool {
+    first.kind.is_alert() && !second.kind.is_alert()
+}
+
+fn message(mut blocks: Vec<Block>, reply_to: Option<MessageRef>, voice: &Voice) -> Message {
+    blocks.sort_by_key(|block| std::cmp::Reverse(block.severity));
+    let seqs = blocks.iter().flat_map(|block| block.seqs.iter().copied()).collect();
+    let detail = if blocks.len() == 1 { Detail::Full } else { Detail::Short };
+    let render = |markup: Markup| {
+        let mut parts = Vec::new();
+        let mut units = 0;
+        for (index, block) in blocks.iter().enumerate() {
+            let part = part(block, detail, markup);
+            let part_units = units_of(&part) + 2;
+            if units + part_units > MESSAGE_MAX_UNITS - MORE_UNITS {
+                parts.push(text::more(blocks.len() - index, voice));
+                break;
+            }
+            units += part_units;
+            parts.push(part);
+        }
+        parts.join(if detail == Detail::Full { "\n\n" } else { "\n" })
+    };
+    let named = blocks.iter().filter_map(|block| block.id).take(buttons::ROWS_MAX);
+    let buttons = named.map(|id| buttons::row(id, voice.locale)).collect();
+    Message { html: render(Markup::Html), plain: render(Markup::None), reply_to, buttons, seqs }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Full,
+    /// Headline and command: several entities share the message.
+    Short,
+}
+
+#[derive(Clone, Copy)]
+enum Markup {
+    Html,
+    None,
+}
+
+/// One entity's lines. A single entity larger than a message is cut line by line.
+fn part(block: &Block, detail: Detail, markup: Markup) -> String {
+    let mut lines = Vec::new();
+    let mut units = 0;
+    for words in &block.words {
+        let headline = Said::of(format!("{} ", words.mark)).and(words.headline.clone());
+        let headline = marked_up(&headline, markup, Weight::Bold);
+        let further =
+            words.lines.iter().filter(|line| detail == Detail::Full || !matches!(line, Line::Prose(_)));
+        let further = further.map(|line| match (line, markup) {
+            (Line::Prose(prose) | Line::Under(prose), _) => {
+                marked_up(&prose.cut(LINE_MAX_CHARACTERS), markup, Weight::Plain)
+            }
+            (Line::Command(command), Markup::Html) => {
+                format!("<code>{}</code>", escaped(&cut(command, LINE_MAX_CHARACTERS)))
+            }
+            (Line::Command(command), Markup::None) => cut(command, LINE_MAX_CHARACTERS),
+        });
+        for line in std::iter::once(headline).chain(further) {
+            let line_units = units_of(&line) + 1;
+            if units + line_units <= MESSAGE_MAX_UNITS - 2 * MORE_UNITS {
+                units += line_units;
+                lines.push(line);
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+const LINE_MAX_CHARACTERS: usize = 500;
+
+#[derive(Clone, Copy)]
+enum Weight {
+    Bold,
+    Plain,
+}
+
+/// A sentence as a channel shows it. Code is never inside of bold: Telegram takes no markup in code
+/// and no code in markup.
+fn marked_up(said: &Said, markup: Markup, weight: Weight) -> String {
+    let html = |span: &Span| match (span, weight) {
+        (Span::Text(letters) | Span::Name(letters), Weight::Bold) => format!("<b>{}</b>", escaped(letters)),
+        (Span::Text(letters) | Span::Name(letters), Weight::Plain) => escaped(letters),
+        (Span::Code(code), Weight::Bold | Weight::Plain) => format!("<code>{}</code>", escaped(code)),
+    };
+    match markup {
+        Markup::Html => said.spans().iter().map(html).collect::<String>().replace("</b><b>", ""),
+        Markup::None => said.plain(),
+    }
+}
+
+fn cut(line: &str, characters: usize) -> String {
+    match line.char_indices().nth(characters) {
+        None => line.to_owned(),
+        Some((at, _)) => format!("{}…", &line[..at]),
+    }
+}
+
+fn units_of(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// What Telegram's HTML needs escaped, and no more.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,340 @@
+//! Which processes belong together: one test run, one entity, one alert.
+//!
+//! Pure: tables in, groups out. The workers of a parallel test run carry no word of any pattern and burn the CPU while
+//! their controller idles, so a family is more than what matches: the topmost matched process, what descends from it,
+//! what was once seen to, and what is bound to it by session, group or run cookie.
+//!
+//! Invariants: a process is in at most one family; a family keeps its key for as long as any member lives; a session
+//! or group led by a stranger joins nobody, so a login shell with a dev server beside a test run stays out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proc_identity::ProcessId;
+use serde::{Deserialize, Serialize};
+
+use super::table::{Row, RowState, Table};
+
+/// Rounds until session, group and descent add nothing more; each adds at least one process, and real trees need two.
+const ROUNDS: usize = 8;
+/// Dead leaders of groups or sessions that a family remembers; the kernel reuses none of these pids meanwhile.
+const LEADERS_KEPT: usize = 64;
+
+/// What outlives a tick and a restart: which processes were seen to belong together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcMemory {
+    /// Identities below hold on this boot only.
+    pub host_boot_id: String,
+    /// Families with at least one live member.
+    pub families: Vec<FamilyMemory>,
+}
+
+/// One family as remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FamilyMemory {
+    /// The topmost matched process when the family was first seen.
+    pub root: ProcessId,
+    /// Its redacted command line.
+    pub command: String,
+    /// Pattern and shape.
+    pub matched_by: String,
+    /// Live members.
+    pub members: Vec<ProcessId>,
+    /// Members that ended while they led a group or a session.
+    pub leaders: Vec<ProcessId>,
+    /// Group of the root, for workers that come too late to be seen below it.
+    pub root_pgid: i32,
+    /// Session of the root.
+    pub root_sid: i32,
+    /// Suspended time of the host (BOOTTIME − MONOTONIC) when first seen, milliseconds.
+    pub suspended_ms_at_first: i64,
+    /// CPU time of members that ended, milliseconds.
+    pub ended_cpu_ms: u64,
+    /// Whether it was ever linked to the core.
+    pub core_linked: bool,
+}
+
+/// A matched process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matched {
+    /// Who.
+    pub id: ProcessId,
+    /// Whether by the shape of a worker, which may belong to another's family.
+    pub worker: bool,
+}
+
+/// The families of one pass: each by its key, with live members, the topmost first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grouping {
+    /// Families that were known, by position in the memory.
+    pub known: Vec<Vec<ProcessId>>,
+    /// New ones; the first member is the root and the key.
+    pub new: Vec<Vec<ProcessId>>,
+}
+
+/// A process that carries the cookie of a family's root, as far as anybody asked.
+pub type Cookies = BTreeMap<i32, (ProcessId, u64)>;
+
+/// Groups the live processes of a pass.
+///
+/// `cookies` holds the run cookies of those processes that were worth a read: the roots, and what
+/// [`cookie_candidates`] named.
+#[must_use]
+pub fn group(table: &Table, matched: &[Matched], memory: &[FamilyMemory], cookies: &Cookies) -> Grouping {
+    let mut work = Work::new(table, memory);
+    work.place_matched(matched);
+    for _ in 0..ROUNDS {
+        let before = work.family_of.len();
+        work.descend();
+        work.join_by_leader();
+        work.join_by_cookie(cookies);
+        if work.family_of.len() == before {
+            break;
+        }
+    }
+    work.finish()
+}
+
+/// Processes whose cookie decides whether they join: in a root's session, re-parented out of it, younger than the root.
+#[must_use]
+pub fn cookie_candidates(table: &Table, grouping: &Grouping, memory: &[FamilyMemory]) -> Vec<ProcessId> {
+    let inside: BTreeSet<i32> =
+        grouping.known.iter().chain(&grouping.new).flatten().map(|member| member.pid).collect();
+    let mut sessions: BTreeMap<i32, u64> = BTreeMap::new();
+    for (family, members) in memory.iter().zip(&grouping.known) {
+        if !members.is_empty() {
+            sessions.insert(family.root_sid, family.root.start_ticks);
+        }
+    }
+    for root in grouping.new.iter().filter_map(|members| members.first()) {
+        if let Some(row) = table.get(root.pid) {
+            sessions.insert(row.sid, root.start_ticks);
+        }
+    }
+    if sessions.is_empty() {
+        return Vec::new();
+    }
+    let candidate = |row: &&Row| {
+        row.state == RowState::Alive
+            && !inside.contains(&row.pid)
+            && sessions.get(&row.sid).is_some_and(|start| row.start_ticks >= *start)
+            && left_its_session(table, row)
+    };
+    table.rows().iter().filter(candidate).map(Row::id).collect()
+}
+
+/// Its parent is of another session, or not there: whoever started it has ended.
+fn left_its_session(table: &Table, row: &Row) -> bool {
+    row.sid != row.pid && table.parent(row).is_none_or(|parent| parent.sid != row.sid)
+}
+
+struct Work<'pass> {
+    table: &'pass Table,
+    memory: &'pass [FamilyMemory],
+    /// Roots of new families, behind the remembered ones.
+    new: Vec<ProcessId>,
+    family_of: BTreeMap<i32, usize>,
+}
+
+impl<'pass> Work<'pass> {
+    fn new(table: &'pass Table, memory: &'pass [FamilyMemory]) -> Self {
+        let mut family_of = BTreeMap::new();
+        for (at, family) in memory.iter().enumerate() {
+            let there = |member: &&ProcessId| table.alive(**member) || table.may_be(**member);
+            for member in family.members.iter().filter(there) {
+                family_of.entry(member.pid).or_insert(at);
+            }
+        }
+        Self { table, memory, new: Vec::new(), family_of }
+    }
+
+    /// Gives every matched process a family: that of its highest matched or placed ancestor, or a new one.
+    fn place_matched(&mut self, matched: &[Matched]) {
+        let by_pid: BTreeMap<i32, &Matched> = matched
+            .iter()
+            .filter(|candidate| self.table.alive(candidate.id))
+            .map(|candidate| (candidate.id.pid, candidate))
+            .collect();
+        // controllers first, so that their workers find a family to join
+        let (workers, others): (Vec<&Matched>, Vec<&Matched>) =
+            by_pid.values().partition(|candidate| candidate.worker);
+        for candidate in others.into_iter().chain(workers) {
+            let Some(row) = self.table.get(candidate.id.pid) else { continue };
+            if self.family_of.contains_key(&row.pid) {
+                continue;
+            }
+            let mut top = row;
+            let mut placed = None;
+            for ancestor in self.table.ancestors(row) {
+                if let Some(family) = self.family_of.get(&ancestor.pid) {
+                    placed = Some(*family);
+                } else if placed.is_none() && by_pid.contains_key(&ancestor.pid) {
+                    top = ancestor;
+                }
+            }
+            let family = placed
+                .or_else(|| if candidate.worker && top.pid == row.pid { self.late_worker(row) } else { None })
+                .unwrap_or_else(|| {
+                    self.new.push(top.id());
+                    self.memory.len() + self.new.len() - 1
+                });
+            self.family_of.insert(top.pid, family);
+            self.family_of.insert(row.pid, family);
+        }
+    }
+
+    /// A worker that was re-parented before anybody saw it below its controller: it joins where its group is the
+    /// root's and the group's leader is dead.
+    fn late_worker(&self, row: &Row) -> Option<usize> {
+        if self.table.get(row.pgid).is_some_and(|leader| leader.state != RowState::Zombie) {
+            return None;
+        }
+        let remembered = self.memory.iter().position(|family| {
+            family.root_pgid == row.pgid && family.members.iter().any(|member| self.table.alive(*member))
+        });
+        remembered.or_else(|| {
+            let same_group =
+                |root: &ProcessId| self.table.get(root.pid).is_some_and(|root| root.pgid == row.pgid);
+            self.new.iter().position(same_group).map(|at| self.memory.len() + at)
+        })
+    }
+
+    /// Children of members are members. One walk over the rows settles all whose parent has the smaller pid, which is
+    /// nearly everybody; it repeats while it finds more.
+    fn descend(&mut self) {
+        loop {
+            let before = self.family_of.len();
+            for row in self.table.rows() {
+                if let Some(family) = self.family_of.get(&row.ppid).copied()
+                    && row.state == RowState::Alive
+                    && !self.family_of.contains_key(&row.pid)
+                    && self.table.parent(row).is_some()
+                {
+                    self.family_of.insert(row.pid, family);
+                }
+            }
+            if self.family_of.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// The id of a session or of a group is the pid of whoever made it.
+    fn join_by_leader(&mut self) {
+        let mut dead_leaders: BTreeMap<i32, (u64, usize)> = BTreeMap::new();
+        for (at, family) in self.memory.iter().enumerate() {
+            // a member that is gone since the last pass may have led something, too
+            let led = family.leaders.iter().chain(&family.members).chain(std::iter::once(&family.root));
+            for leader in led {
+                // while somebody else has the pid, the group is not this leader's any more
+                if self.table.get(leader.pid).is_none_or(|row| row.start_ticks == leader.start_ticks) {
+                    dead_leaders.insert(leader.pid, (leader.start_ticks, at));
+                }
+            }
+        }
+        let mut joining = Vec::new();
+        for row in self.table.rows() {
+            if row.state != RowState::Alive || self.family_of.contains_key(&row.pid) {
+                continue;
+            }
+            let by_leader = [row.sid, row.pgid].into_iter().filter(|leader| *leader > 1).find_map(|leader| {
+                let dead = dead_leaders.get(&leader).filter(|(start, _)| *start <= row.start_ticks);
+                let live = || {
+                    let family = self.family_of.get(&leader)?;
+                    self.table
+                        .get(leader)
+                        .filter(|leader| leader.start_ticks <= row.start_ticks)
+                        .map(|_| *family)
+                };
+                live().or(dead.map(|(_, family)| *family))
+            });
+            if let Some(family) = by_leader {
+                joining.push((row.pid, family));
+            }
+        }
+        self.family_of.extend(joining);
+    }
+
+    fn join_by_cookie(&mut self, cookies: &Cookies) {
+        if cookies.is_empty() {
+            return;
+        }
+        let mut joining = Vec::new();
+        for (pid, (id, cookie)) in cookies {
+            let Some(row) =
+                self.table.get(*pid).filter(|row| row.id() == *id && row.state == RowState::Alive)
+            else {
+                continue;
+            };
+            if self.family_of.contains_key(pid) || !left_its_session(self.table, row) {
+                continue;
+            }
+            let family = self.roots().find(|(_, root, sid)| {
+                *sid == row.sid
+                    && root.start_ticks <= row.start_ticks
+                    && cookies.get(&root.pid).is_some_and(|(same, of_root)| same == root && of_root == cookie)
+            });
+            joining.extend(family.map(|(at, ..)| (*pid, at)));
+        }
+        self.family_of.extend(joining);
+    }
+
+    /// Families as (position, root, session of the root).
+    fn roots(&self) -> impl Iterator<Item = (usize, ProcessId, i32)> {
+        let remembered =
+            self.memory.iter().enumerate().map(|(at, family)| (at, family.root, family.root_sid));
+        let new = self.new.iter().enumerate().map(|(at, root)| {
+            (self.memory.len() + at, *root, self.table.get(root.pid).map_or(0, |row| row.sid))
+        });
+        remembered.chain(new)
+    }
+
+    fn finish(self) -> Grouping {
+        let mut members: Vec<Vec<ProcessId>> = vec![Vec::new(); self.memory.len() + self.new.len()];
+        for (pid, family) in &self.family_of {
+            let Some(row) = self.table.get(*pid) else { continue };
+            let member = match row.state {
+                RowState::Alive => Some(row.id()),
+                // could not look: whoever was a member stays one
+                RowState::Unreadable => self
+                    .memory
+                    .get(*family)
+                    .and_then(|family| family.members.iter().copied().find(|member| member.pid == *pid)),
+                RowState::Zombie | RowState::Kernel => None,
+            };
+            if let (Some(member), Some(members)) = (member, members.get_mut(*family)) {
+                members.push(member);
+            }
+        }
+        let roots: Vec<ProcessId> = self.roots().map(|(_, root, _)| root).collect();
+        for (members, root) in members.iter_mut().zip(&roots) {
+            // the root, then whoever is nearest to it, then age: the order in which a tree is read
+            members.sort_by_key(|member| {
+                (member != root, self.depth_within(*member, root), member.start_ticks, member.pid)
+            });
+        }
+        let new = members.split_off(self.memory.len());
+        Grouping { known: members, new }
+    }
+
+    fn depth_within(&self, member: ProcessId, root: &ProcessId) -> usize {
+        let family = self.family_of.get(&member.pid);
+        let Some(row) = self.table.get(member.pid) else { return 0 };
+        self.table
+            .ancestors(row)
+            .take_while(|ancestor| ancestor.pid != root.pid || ancestor.start_ticks == root.start_ticks)
+            .take_while(|ancestor| self.family_of.get(&ancestor.pid) == family)
+            .count()
+    }
+}
+
+impl FamilyMemory {
+    /// Takes the members of a pass over; who ended while leading a group or a session is remembered as a leader.
+    pub fn take_members(&mut self, members: &[ProcessId], led: impl Fn(ProcessId) -> bool) {
+        for ended in self.members.iter().filter(|member| !members.contains(member)) {
+            if led(*ended) && !self.leaders.contains(ended) && self.leaders.len() < LEADERS_KEPT {
+                self.leaders.push(*ended);
+            }
+        }
+        self.members = members.to_vec();
+    }
+}

@@ -1,0 +1,568 @@
+//! The collector: one pass over `/proc` becomes a [`ProcObservation`].
+//!
+//! Responsible for what is read when. One directory pass yields (pid, inode); an unchanged pair is the same process
+//! and costs nothing; a new one costs a `stat` and a command line. `exec` changes a command line without a word, so
+//! those of unmatched processes are read again at their second and fourth pass, when their age crosses a threshold,
+//! and in rotation. Matched families are read in every pass. Which processes belong together, what their lineage is
+//! and who owns them is decided elsewhere, without I/O.
+//!
+//! Invariants: nothing but the files named in `reader` is opened; a pass that could not list, or could not read what it
+//! listed, is `Unavailable` and ends nothing; an identity is forgotten in the pass in which it disappears.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use proc_identity::host::{self, Clocks, ticks_ms};
+use proc_identity::{ProcError, ProcessId, Stat};
+
+use super::assemble;
+use super::detail::Details;
+use super::family::{self, Cookies, FamilyMemory, Grouping, Matched, ProcMemory};
+use super::hint::{CoreHint, Roles, Shift};
+use super::lineage::Host;
+use super::reader::{Counters, Reader, Root};
+use super::runs::{self, RunMembers};
+use super::selfcheck::{Answer, InodeScheme, SelfCheck};
+use super::shape::{Pattern, Shape};
+use super::table::{Changes, RowState, Table};
+use crate::observe::{Collected, ProcObservation};
+
+/// Passes after which a young process's command line is read again.
+const LOOKS_AGAIN: [u8; 2] = [2, 4];
+/// Of so few listed processes most may end between a listing and a look.
+const LISTED_AT_LEAST: usize = 8;
+
+/// How the collector works.
+#[derive(Debug, Clone)]
+pub struct CollectorSettings {
+    /// Where the process tree is mounted.
+    pub proc_root: PathBuf,
+    /// What to look for.
+    pub patterns: Vec<Pattern>,
+    /// In which time every unmatched command line is read once, milliseconds (`WATCHDOG_PROC_REFRESH_S`).
+    pub refresh_ms: i64,
+    /// Ages at which a signal could fire, milliseconds: command lines are read again just before.
+    pub age_marks_ms: Vec<i64>,
+}
+
+/// Why the collector cannot start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// Nothing stands at the path.
+    #[error("no proc tree at {0}")]
+    NoTree(PathBuf),
+    /// The tree may not be read, or is no directory.
+    #[error("open proc tree {0}: {1}")]
+    Open(PathBuf, ProcError),
+    /// Without it no identity holds beyond a reboot.
+    #[error("read boot id below {0}: {1}")]
+    BootId(PathBuf, ProcError),
+}
+
+/// A matched process.
+#[derive(Debug, Clone, Copy)]
+struct Hit {
+    id: ProcessId,
+    worker: bool,
+}
+
+/// `self` leads to whoever looks, in the namespace of the mount; a written tree has none.
+pub(super) fn own_pid(root: &Path) -> Option<i32> {
+    std::fs::read_link(root.join("self")).ok()?.to_str()?.parse().ok()
+}
+
+/// When the previous pass was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Previous {
+    pub(super) monotonic_ms: i64,
+    pub(super) boottime_ms: i64,
+}
+
+/// The collector with what it keeps from pass to pass.
+#[derive(Debug)]
+pub struct Collector {
+    pub(super) settings: CollectorSettings,
+    pub(super) reader: Reader,
+    pub(super) check: SelfCheck,
+    boot_id: String,
+    pub(super) ticks_per_second: u64,
+    pub(super) table: Table,
+    pairs: Vec<(i32, u64)>,
+    changes: Changes,
+    young: Vec<(ProcessId, u8)>,
+    /// The rotation has come up to this pid.
+    cursor: i32,
+    /// Rotation that is owed, in thousandths of a process.
+    owed: u64,
+    hits: BTreeMap<i32, Hit>,
+    pub(super) details: Details,
+    memory: ProcMemory,
+    runs: RunMembers,
+    cpu_before: BTreeMap<ProcessId, u64>,
+    previous: Option<Previous>,
+    /// How the core's start ticks differ from those seen here.
+    pub(super) shift: Shift,
+    /// Another tree was opened, and is not known to be one that can be read.
+    unsettled: bool,
+    /// Our own pid as this tree shows it: what we were asked to look for stands on our own command line.
+    own_pid: Option<i32>,
+}
+
+/// Reads of changed processes that came to nothing, in one pass.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Listed and not there any more.
+    gone: usize,
+    /// There, and unreadable for no reason of permission.
+    failed: usize,
+}
+
+impl Collector {
+    /// Opens the tree and finds out what can be seen. A memory of another boot is dropped.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn new(settings: CollectorSettings, memory: Option<ProcMemory>) -> Result<Self, StartError> {
+        let root = settings.proc_root.clone();
+        let mut reader = Reader::open(&root).map_err(|error| match error {
+            ProcError::Gone => StartError::NoTree(root.clone()),
+            error @ (ProcError::Denied | ProcError::Malformed { .. } | ProcError::Io(_)) => {
+                StartError::Open(root.clone(), error)
+            }
+        })?;
+        let boot_id = host::boot_id(&root).map_err(|error| StartError::BootId(root, error))?;
+        let check = SelfCheck::run(&mut reader);
+        let own_pid = own_pid(reader.path());
+        let memory = memory
+            .filter(|memory| memory.host_boot_id == boot_id)
+            .unwrap_or_else(|| ProcMemory { host_boot_id: boot_id.clone(), families: Vec::new() });
+        Ok(Self {
+            settings,
+            reader,
+            check,
+            boot_id,
+            ticks_per_second: host::clock_ticks_per_second(),
+            table: Table::default(),
+            pairs: Vec::new(),
+            changes: Changes::default(),
+            young: Vec::new(),
+            cursor: 0,
+            owed: 0,
+            hits: BTreeMap::new(),
+            details: Details::default(),
+            memory,
+            runs: RunMembers::default(),
+            cpu_before: BTreeMap::new(),
+            previous: None,
+            shift: Shift::default(),
+            unsettled: false,
+            own_pid,
+        })
+    }
+
+    /// What can be seen; complete after the first pass.
+    #[must_use]
+    pub fn self_check(&self) -> &SelfCheck {
+        &self.check
+    }
+
+    /// Trusts inodes whatever the self-test said: for a written tree, whose folders keep theirs.
+    #[doc(hidden)]
+    pub fn trust_inodes(&mut self) {
+        self.check.scheme = InodeScheme::Trusted;
+    }
+
+    /// Reads and failures so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.reader.counters()
+    }
+
+    /// What must outlive a restart.
+    #[must_use]
+    pub fn memory(&self) -> &ProcMemory {
+        &self.memory
+    }
+
+    /// The reader, for a last look before a process is named.
+    pub fn reader(&mut self) -> &mut Reader {
+        &mut self.reader
+    }
+
+    /// All processes of the last pass.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Where the tree is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.reader.path()
+    }
+
+    /// One pass. `hint` is what the core said last, however long ago.
+    pub fn pass(&mut self, clocks: &Clocks, hint: Option<&CoreHint>) -> Collected<ProcObservation> {
+        if let Err(why) = self.settle() {
+            return Collected::Unavailable(why);
+        }
+        if let Err(error) = self.reader.list(&mut self.pairs) {
+            return Collected::Unavailable(format!("list {}: {error}", self.reader.path().display()));
+        }
+        if self.pairs.is_empty() {
+            // not even the watchdog itself: that is no empty host
+            return Collected::Unavailable(format!("{} lists no process", self.reader.path().display()));
+        }
+        if let Some(why) = self.hidden_since() {
+            return Collected::Unavailable(why);
+        }
+        self.details.begin_pass();
+        let every = self.check.scheme != InodeScheme::Trusted;
+        self.table.take_pass(&mut self.pairs, every, &mut self.changes);
+        let lost = self.read_changes();
+        let listed = self.pairs.len();
+        // single processes end or fail; that most of a host does between a listing and a look is a broken look
+        if lost.gone.max(lost.failed) * 2 > listed && listed >= LISTED_AT_LEAST {
+            let (gone, failed) = (lost.gone, lost.failed);
+            return Collected::Unavailable(format!(
+                "of {listed} listed processes {gone} were gone and {failed} unreadable when looked at"
+            ));
+        }
+        self.read_again(clocks);
+        self.read_hits();
+        let roles = hint.map_or_else(Roles::default, |hint| {
+            let (table, details, reader) = (&self.table, &mut self.details, &mut self.reader);
+            self.shift.find(hint, table, clocks, self.ticks_per_second, details, reader);
+            Roles::find(hint, &self.shift, table, details, reader)
+        });
+        let sight = runs::Sight { table: &self.table, clocks, ticks_per_second: self.ticks_per_second };
+        self.runs.find(&sight, hint, &roles, &mut self.details, &mut self.reader);
+        let grouping = self.group();
+        let families = assemble::families(
+            &mut assemble::Sources {
+                table: &self.table,
+                details: &mut self.details,
+                reader: &mut self.reader,
+                runs: &mut self.runs,
+                patterns: &self.settings.patterns,
+                roles: &roles,
+                hint,
+                host: Host {
+                    host_namespace: self.check.host_namespace != Answer::No,
+                    ticks_per_second: self.ticks_per_second,
+                },
+                boot_id: &self.boot_id,
+                clocks,
+                previous: self.previous,
+                cpu_before: &mut self.cpu_before,
+            },
+            &grouping,
+            &mut self.memory.families,
+        );
+        let runs = self.runs.measure(&mut self.details, &mut self.reader, self.ticks_per_second);
+        self.details.end_pass();
+        let unreadable = self.table.rows().iter().filter(|row| row.state == RowState::Unreadable).count();
+        let listed = self.table.rows().len();
+        self.check.listed = listed as u64;
+        self.check.readable = (listed - unreadable) as u64;
+        if self.previous.is_none() {
+            self.check.count_threads();
+        }
+        self.previous = Some(Previous { monotonic_ms: clocks.monotonic_ms, boottime_ms: clocks.boottime_ms });
+        Collected::Fresh(ProcObservation {
+            host_boot_id: self.boot_id.clone(),
+            families,
+            runs,
+            listed: listed as u64,
+            readable: (listed - unreadable) as u64,
+        })
+    }
+
+    /// Makes sure that what stands at the path now is what is read.
+    fn settle(&mut self) -> Result<(), String> {
+        let path = || self.settings.proc_root.display();
+        let failed = |error: ProcError| match error {
+            ProcError::Gone => StartError::NoTree(self.settings.proc_root.clone()).to_string(),
+            error @ (ProcError::Denied | ProcError::Malformed { .. } | ProcError::Io(_)) => {
+                format!("look at {}: {error}", path())
+            }
+        };
+        match self.reader.follow_path().map_err(failed)? {
+            Root::AsBefore if !self.unsettled => return Ok(()),
+            Root::AsBefore | Root::Another => self.unsettled = true,
+        }
+        let boot_id = host::boot_id(self.reader.path())
+            .map_err(|error| format!("read boot id below {}: {error}", path()))?;
+        self.own_pid = own_pid(self.reader.path());
+        let fresh = SelfCheck::run(&mut self.reader);
+        self.check = self.check.renewed(fresh);
+        if boot_id != self.boot_id {
+            // another host's tree: nothing that was known holds there
+            self.table = Table::default();
+            self.check.threads_seen = 0;
+            self.memory = ProcMemory { host_boot_id: boot_id.clone(), families: Vec::new() };
+            self.boot_id = boot_id;
+            (self.young, self.hits, self.previous) = (Vec::new(), BTreeMap::new(), None);
+            (self.details, self.runs) = (Details::default(), RunMembers::default());
+        }
+        self.unsettled = false;
+        Ok(())
+    }
+
+    /// What is hidden from one pass to the next has not ended: such a pass must change nothing. What was hidden from
+    /// the start is counted and told (`SelfCheck::hidden`), and may be shown one day.
+    fn hidden_since(&mut self) -> Option<String> {
+        if self.check.blinded {
+            self.check.look_at_mount(self.reader.path());
+        }
+        // the first process of a namespace outlives all the others of it; a written tree need not have one
+        let listed = !self.reader.is_kernels() || self.pairs.iter().any(|(pid, _)| *pid == 1);
+        if self.previous.is_some() && self.check.first_listed && !listed {
+            return Some("process 1 is not listed any more: processes are hidden by now".to_owned());
+        }
+        self.check.first_listed = listed;
+        None
+    }
+
+    /// Reads what the directory pass says is new.
+    fn read_changes(&mut self) -> Lost {
+        let mut lost = Lost::default();
+        let mut changes = std::mem::take(&mut self.changes);
+        for pid in &changes.to_read {
+            match self.reader.stat(*pid) {
+                Ok(stat) => self.take_stat(stat, &mut changes.gone),
+                Err(ProcError::Gone) => {
+                    lost.gone += 1;
+                    changes.gone.extend(self.table.get(*pid).map(super::table::Row::id));
+                    self.table.remove(*pid);
+                }
+                Err(ProcError::Denied) => {
+                    // whoever was read before stays what it was until a look succeeds: an inode of 0 has it tried again
+                    if let Some(row) =
+                        self.table.get_mut(*pid).filter(|row| row.state != RowState::Unreadable)
+                    {
+                        row.inode = 0;
+                    }
+                }
+                Err(ProcError::Malformed { .. } | ProcError::Io(_)) => {
+                    lost.failed += 1;
+                    if let Some(row) = self.table.get_mut(*pid) {
+                        row.inode = 0;
+                    }
+                }
+            }
+        }
+        // the parent of a process changes without a word when the parent ends
+        for pid in self.table.children_of_gone(&changes.gone) {
+            self.refresh(pid);
+        }
+        if !changes.gone.is_empty() {
+            self.hits.retain(|_, hit| !changes.gone.contains(&hit.id));
+            let table = &self.table;
+            self.young.retain(|(id, _)| table.alive(*id));
+        }
+        self.changes = changes;
+        lost
+    }
+
+    fn take_stat(&mut self, stat: Stat, gone: &mut Vec<ProcessId>) {
+        let (pid, id) = (stat.pid, stat.id());
+        let Some(row) = self.table.get_mut(pid) else { return };
+        let before = *row;
+        if self.previous.is_none() {
+            self.check.threads_seen += stat.num_threads;
+        }
+        if before.state != RowState::Unreadable && before.start_ticks != stat.start_ticks {
+            gone.push(before.id());
+            row.state = RowState::Alive;
+        }
+        row.update(&stat);
+        if row.ppid == 2 && self.kernel_threads_exist() {
+            self.mark_kernel(pid);
+            return;
+        }
+        let new = before.state == RowState::Unreadable || before.id() != id;
+        if new && self.table.alive(id) {
+            self.young.push((id, 1));
+            self.read_command(stat);
+        }
+    }
+
+    fn kernel_threads_exist(&self) -> bool {
+        self.table.get(2).is_some_and(|row| row.state == RowState::Kernel)
+    }
+
+    fn mark_kernel(&mut self, pid: i32) {
+        if let Some(row) = self.table.get_mut(pid) {
+            row.state = RowState::Kernel;
+        }
+    }
+
+    /// Reads and matches the command line of an unmatched process whose `stat` was just read.
+    fn read_command(&mut self, stat: Stat) {
+        let (pid, id) = (stat.pid, stat.id());
+        if self.own_pid == Some(pid) {
+            return;
+        }
+        let Ok(line) = self.reader.cmdline(pid) else { return };
+        let words: Vec<&[u8]> = line.words().collect();
+        if let Some(found) = super::shape::find(&self.settings.patterns, &words, &stat.comm) {
+            self.hits.insert(pid, Hit { id, worker: found.shape == Shape::Worker });
+            self.details.note(stat);
+        }
+    }
+
+    /// Reads the `stat` of a process again and, if it is still the same and alive, its command line.
+    fn look_again(&mut self, pid: i32) {
+        if let Some(stat) = self.refresh(pid) {
+            self.read_command(stat);
+        }
+    }
+
+    /// Brings a row up to date; `None` when the process ended or is another.
+    fn refresh(&mut self, pid: i32) -> Option<Stat> {
+        let row = self.table.get_mut(pid)?;
+        if row.state != RowState::Alive {
+            return None;
+        }
+        let stat = self.reader.stat(pid).ok()?;
+        if stat.start_ticks != row.start_ticks {
+            // the next directory pass will meet the newcomer by its inode
+            return None;
+        }
+        row.update(&stat);
+        if row.state == RowState::Alive { Some(stat) } else { None }
+    }
+
+    /// Command lines that may have changed by `exec`.
+    fn read_again(&mut self, clocks: &Clocks) {
+        let mut due: Vec<i32> = Vec::new();
+        for (id, passes) in &mut self.young {
+            if LOOKS_AGAIN.contains(passes) {
+                due.push(id.pid);
+            }
+            *passes += 1;
+        }
+        let last = LOOKS_AGAIN.into_iter().max().unwrap_or(1);
+        self.young.retain(|(_, passes)| *passes <= last);
+        self.cross_marks(clocks, &mut due);
+        self.rotate(clocks, &mut due);
+        due.sort_unstable();
+        due.dedup();
+        for pid in due {
+            if !self.hits.contains_key(&pid) {
+                self.look_again(pid);
+            }
+        }
+    }
+
+    /// Those whose age crosses a threshold before the next pass, if that comes as late as this one did.
+    fn cross_marks(&self, clocks: &Clocks, due: &mut Vec<i32>) {
+        let Some(previous) = self.previous else { return };
+        let interval_ms = (clocks.boottime_ms - previous.boottime_ms).max(0);
+        for mark_ms in &self.settings.age_marks_ms {
+            let newest = clocks.boottime_ms + interval_ms - mark_ms;
+            let window = newest - interval_ms..=newest;
+            due.extend(self.table.rows().iter().filter_map(|row| {
+                let started = ticks_ms(row.start_ticks, self.ticks_per_second);
+                (row.state == RowState::Alive && window.contains(&started)).then_some(row.pid)
+            }));
+        }
+    }
+
+    /// The next share of all processes, so that each is read once in the refresh time.
+    fn rotate(&mut self, clocks: &Clocks, due: &mut Vec<i32>) {
+        let Some(previous) = self.previous else { return };
+        let elapsed_ms = u64::try_from(clocks.monotonic_ms - previous.monotonic_ms).unwrap_or(0);
+        let refresh_ms = u64::try_from(self.settings.refresh_ms).unwrap_or(0).max(1);
+        let rows = self.table.rows();
+        let all = rows.len() as u64;
+        self.owed =
+            self.owed.saturating_add(all.saturating_mul(elapsed_ms).saturating_mul(1000) / refresh_ms);
+        let share = usize::try_from((self.owed / 1000).min(all)).unwrap_or(rows.len());
+        self.owed %= 1000;
+        let from = rows.partition_point(|row| row.pid <= self.cursor);
+        let (before, after) = rows.split_at(from);
+        for row in after.iter().chain(before).take(share) {
+            self.cursor = row.pid;
+            if row.state == RowState::Alive {
+                due.push(row.pid);
+            }
+        }
+    }
+
+    /// Matched processes and remembered members: `stat` in every pass, and whether they still match.
+    fn read_hits(&mut self) {
+        let watched: Vec<ProcessId> = self
+            .hits
+            .values()
+            .map(|hit| hit.id)
+            .chain(self.memory.families.iter().flat_map(|family| family.members.iter().copied()))
+            .collect();
+        for id in watched {
+            let Some(row) = self.table.get_mut(id.pid).filter(|row| row.start_ticks == id.start_ticks) else {
+                self.hits.remove(&id.pid);
+                continue;
+            };
+            match self.details.look(&mut self.reader, id.pid) {
+                Ok(detail) if detail.stat.id() == id => {
+                    row.update(&detail.stat);
+                }
+                Ok(_) => row.state = RowState::Zombie,
+                Err(ProcError::Gone) => {
+                    self.table.remove(id.pid);
+                }
+                // could not look is not gone: it stays what it was
+                Err(ProcError::Denied | ProcError::Malformed { .. } | ProcError::Io(_)) => {}
+            }
+        }
+        let mut ended = Vec::new();
+        for (pid, hit) in &mut self.hits {
+            if !self.table.alive(hit.id) {
+                ended.push(*pid);
+                continue;
+            }
+            let Ok(detail) = self.details.look(&mut self.reader, *pid) else { continue };
+            if detail.read_command(&mut self.reader, &self.settings.patterns).is_err() {
+                continue;
+            }
+            match &detail.matched {
+                Some(found) => hit.worker = found.shape == Shape::Worker,
+                None => ended.push(*pid),
+            }
+        }
+        for pid in ended {
+            self.hits.remove(&pid);
+        }
+    }
+
+    /// Who belongs together, with the cookies of those few for whom it matters.
+    fn group(&mut self) -> Grouping {
+        if self.hits.is_empty() && self.memory.families.is_empty() {
+            return Grouping::default();
+        }
+        let matched: Vec<Matched> =
+            self.hits.values().map(|hit| Matched { id: hit.id, worker: hit.worker }).collect();
+        let families: &[FamilyMemory] = &self.memory.families;
+        let grouping = family::group(&self.table, &matched, families, &Cookies::new());
+        let candidates = family::cookie_candidates(&self.table, &grouping, families);
+        if candidates.is_empty() {
+            return grouping;
+        }
+        let roots = families
+            .iter()
+            .map(|family| family.root)
+            .chain(grouping.new.iter().filter_map(|members| members.first().copied()));
+        let mut cookies = Cookies::new();
+        for id in candidates.into_iter().chain(roots) {
+            let Ok(detail) = self.details.look(&mut self.reader, id.pid) else { continue };
+            if detail.stat.id() != id {
+                continue;
+            }
+            if let Ok(Some(cookie)) = detail.locks(&mut self.reader).map(|locks| locks.cookie()) {
+                cookies.insert(id.pid, (id, cookie));
+            }
+        }
+        family::group(&self.table, &matched, families, &cookies)
+    }
+}

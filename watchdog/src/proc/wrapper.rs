@@ -1,0 +1,451 @@
+//! Programs that start another program and wait for it: what stands behind them on their command line.
+//!
+//! Responsible for one step, `timeout 60 uv run pytest` → `uv run pytest`. Does not judge what it finds and never
+//! looks at a file. A wrapper that takes its command from elsewhere (`xargs`, `make`, `docker exec`) is not seen
+//! through: the command is not on its line, or does not run below it.
+//!
+//! Invariant: an option that is not known is taken for a flag without a value. The worst that follows is a command
+//! that is not recognised here, and its own process is still matched by itself.
+
+use super::shape::{Words, basename};
+
+/// What a step through a command line found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Inner {
+    /// Another command line.
+    Command(Words),
+    /// A Python module, from `-m`.
+    Module(Vec<u8>, Words),
+    /// A script and its arguments.
+    Script(Words),
+    /// Source text, from `-c`.
+    Code(Vec<u8>),
+}
+
+/// How a wrapper's own words are told from its command.
+struct Wrapper {
+    names: &'static [&'static str],
+    /// Words that must stand before the command (`uv` **run**); options may stand before each.
+    subcommand: &'static [&'static str],
+    /// Options whose value is a word of its own.
+    valued: &'static [&'static str],
+    /// Plain words before the command (`timeout` **60**).
+    operands: usize,
+    /// What the command's first words may be.
+    command: Command,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Command {
+    /// A program.
+    Program,
+    /// `A=B` words, then a program.
+    AfterAssignments,
+    /// A Python script, or a module behind `-m` or `--module`.
+    ScriptOrModule,
+    /// A program, or a Python module behind `-m` or `--module`.
+    ProgramOrModule,
+    /// A program named `environment:program`.
+    Qualified,
+}
+
+const fn plain(names: &'static [&'static str], valued: &'static [&'static str], operands: usize) -> Wrapper {
+    Wrapper { names, subcommand: &[], valued, operands, command: Command::Program }
+}
+
+const fn runner(
+    names: &'static [&'static str],
+    subcommand: &'static [&'static str],
+    valued: &'static [&'static str],
+    command: Command,
+) -> Wrapper {
+    Wrapper { names, subcommand, valued, operands: 0, command }
+}
+
+const UV_VALUED: &[&str] = &[
+    "-p",
+    "--python",
+    "--with",
+    "--with-editable",
+    "--with-requirements",
+    "--from",
+    "--extra",
+    "--group",
+    "--only-group",
+    "--no-group",
+    "--env-file",
+    "--package",
+    "--project",
+    "--directory",
+    "--index",
+    "--index-url",
+    "-i",
+    "--extra-index-url",
+    "--find-links",
+    "-f",
+    "--cache-dir",
+    "--config-file",
+    "--color",
+    "-w",
+];
+
+/// Every wrapper, by name. The first row that fits a line wins, so longer subcommands come first.
+const WRAPPERS: &[Wrapper] = &[
+    runner(&["uv"], &["tool", "run"], UV_VALUED, Command::Program),
+    runner(&["uv"], &["run"], UV_VALUED, Command::ProgramOrModule),
+    runner(&["uvx"], &[], UV_VALUED, Command::Program),
+    runner(&["poetry"], &["run"], &["-C", "--directory", "-P", "--project"], Command::Program),
+    runner(&["pipenv"], &["run"], &["--python"], Command::Program),
+    runner(&["pdm"], &["run"], &["-p", "--project", "-c", "--config", "--venv"], Command::Program),
+    runner(&["rye"], &["run"], &["--pyproject"], Command::Program),
+    runner(&["pixi"], &["run"], &["-e", "--environment", "--manifest-path"], Command::Program),
+    runner(
+        &["hatch"],
+        &["run"],
+        &["-e", "--env", "-p", "--project", "--data-dir", "--config"],
+        Command::Qualified,
+    ),
+    runner(
+        &["conda", "mamba", "micromamba"],
+        &["run"],
+        &["-n", "--name", "-p", "--prefix", "--cwd"],
+        Command::Program,
+    ),
+    runner(
+        &["coverage", "coverage3"],
+        &["run"],
+        &[
+            "--source",
+            "--source-pkgs",
+            "--rcfile",
+            "--omit",
+            "--include",
+            "--concurrency",
+            "--context",
+            "--data-file",
+        ],
+        Command::ScriptOrModule,
+    ),
+    plain(&["timeout", "gtimeout"], &["-k", "--kill-after", "-s", "--signal"], 1),
+    runner(&["env"], &[], &["-u", "--unset", "-C", "--chdir", "-a", "--argv0"], Command::AfterAssignments),
+    plain(&["nice"], &["-n", "--adjustment"], 0),
+    plain(&["ionice"], &["-c", "--class", "-n", "--classdata"], 0),
+    plain(&["chrt"], &["-T", "-P", "-D"], 1),
+    plain(&["taskset"], &[], 1),
+    plain(&["stdbuf"], &["-i", "-o", "-e", "--input", "--output", "--error"], 0),
+    plain(
+        &["xvfb-run"],
+        &["-e", "--error-file", "-f", "--auth-file", "-n", "--server-num", "-s", "--server-args", "-p", "-w"],
+        0,
+    ),
+    plain(&["dbus-run-session"], &["--config-file", "--dbus-daemon"], 0),
+    plain(&["tini", "tini-static", "docker-init"], &["-p", "-e"], 0),
+    plain(&["dumb-init"], &["-r", "--rewrite"], 0),
+    plain(&["catatonit"], &[], 0),
+    runner(
+        &["sudo"],
+        &[],
+        &["-u", "--user", "-g", "--group", "-h", "-p", "-C", "-T", "-D", "--chdir", "-r", "-t", "-U"],
+        Command::AfterAssignments,
+    ),
+    plain(&["doas"], &["-u", "-C"], 0),
+    plain(&["runuser"], &["-u", "--user", "-g", "-G"], 0),
+    plain(&["gosu", "su-exec"], &[], 1),
+    plain(
+        &["setpriv"],
+        &["--reuid", "--regid", "--groups", "--bounding-set", "--inh-caps", "--ambient-caps"],
+        0,
+    ),
+    plain(&["prlimit"], &[], 0),
+    plain(&["unshare"], &["-w", "--wd", "-R", "--root", "-S", "-G", "--setuid", "--setgid"], 0),
+    plain(&["time", "gtime"], &["-f", "--format", "-o", "--output"], 0),
+    plain(&["setsid", "nohup", "unbuffer", "busybox", "command", "exec", "npx", "bunx"], &["-a"], 0),
+    plain(&["flock"], &["-w", "--timeout", "-E", "--conflict-exit-code"], 1),
+    plain(&["strace", "ltrace"], &["-e", "-o", "-s", "-p", "-P", "-a", "-E"], 0),
+];
+
+/// Python modules that run a module or a script given to them.
+const MODULE_WRAPPERS: &[(&str, &[&str], &[&str])] = &[
+    (
+        "coverage",
+        &["run"],
+        &[
+            "--source",
+            "--source-pkgs",
+            "--rcfile",
+            "--omit",
+            "--include",
+            "--concurrency",
+            "--context",
+            "--data-file",
+        ],
+    ),
+    ("cProfile", &[], &["-o", "-s"]),
+    ("profile", &[], &["-o", "-s"]),
+    ("pdb", &[], &["-c"]),
+    ("trace", &[], &["-f", "-C", "--file", "--coverdir"]),
+    ("debugpy", &[], &["--listen", "--connect", "--log-to"]),
+    ("memray", &["run"], &["-o", "--output"]),
+    ("scalene", &[], &["--outfile"]),
+];
+
+const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ash", "ksh", "mksh", "fish"];
+const SHELL_VALUED: &[&str] = &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"];
+/// Interpreters whose first plain word is a script.
+const INTERPRETERS: &[(&str, &[&str])] = &[
+    ("node", &["-r", "--require", "--import", "--loader"]),
+    ("nodejs", &["-r", "--require", "--import", "--loader"]),
+    ("ruby", &["-I", "-r", "-C"]),
+    ("perl", &["-I"]),
+    ("php", &["-d", "-c"]),
+    ("bun", &[]),
+];
+
+/// One step inwards; `None` when the first word is no wrapper, or nothing stands behind it.
+pub(super) fn step(words: &Words) -> Option<Inner> {
+    let program = basename(words.first()?);
+    let name = std::str::from_utf8(program).ok()?;
+    let rest = words.get(1..)?;
+    if is_python(name) {
+        return python(rest);
+    }
+    if SHELLS.contains(&name) {
+        return shell(rest);
+    }
+    if let Some((_, valued)) = INTERPRETERS.iter().find(|(interpreter, _)| *interpreter == name) {
+        return nonempty(skip_options(rest, valued)).map(Inner::Script);
+    }
+    WRAPPERS
+        .iter()
+        .filter(|wrapper| wrapper.names.contains(&name))
+        .find_map(|wrapper| unwrap_one(wrapper, rest))
+}
+
+/// What a module that runs another one was told to run.
+pub(super) fn through_module(module: &[u8], arguments: &Words) -> Option<Inner> {
+    let module = std::str::from_utf8(module).ok()?;
+    let (_, subcommand, valued) = MODULE_WRAPPERS.iter().find(|(name, ..)| *name == module)?;
+    let rest = behind_subcommand(arguments, subcommand, valued)?;
+    script_or_module(rest, valued)
+}
+
+/// `python`, `python3`, `python3.13t`, `pypy3`.
+pub(super) fn is_python(name: &str) -> bool {
+    let version = name.strip_prefix("python").or_else(|| name.strip_prefix("pypy"));
+    version.is_some_and(|version| {
+        version.trim_end_matches('t').bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    })
+}
+
+fn unwrap_one(wrapper: &Wrapper, rest: &[Vec<u8>]) -> Option<Inner> {
+    let rest = behind_subcommand(rest, wrapper.subcommand, wrapper.valued)?;
+    // `env -S "a b"`: the words come in one
+    if wrapper.command == Command::AfterAssignments
+        && let Some(split) = split_string(rest)
+    {
+        return Some(Inner::Command(split));
+    }
+    match wrapper.command {
+        Command::ScriptOrModule => return script_or_module(rest, wrapper.valued),
+        Command::ProgramOrModule => {
+            if let Some(Inner::Module(module, arguments)) = script_or_module(rest, wrapper.valued) {
+                return Some(Inner::Module(module, arguments));
+            }
+        }
+        Command::Program | Command::AfterAssignments | Command::Qualified => {}
+    }
+    let mut rest = skip_options(rest, wrapper.valued).get(wrapper.operands..)?;
+    rest = rest.strip_prefix(&[b"--".to_vec()]).unwrap_or(rest);
+    if wrapper.command == Command::AfterAssignments {
+        let assignments = rest.iter().take_while(|word| is_assignment(word)).count();
+        rest = rest.get(assignments..)?;
+    }
+    let mut command = nonempty(rest)?;
+    if wrapper.command == Command::Qualified
+        && let Some(first) = command.first_mut()
+        && let Some(colon) = first.iter().position(|byte| *byte == b':')
+    {
+        first.drain(..=colon);
+    }
+    Some(Inner::Command(command))
+}
+
+fn behind_subcommand<'words>(
+    words: &'words [Vec<u8>],
+    subcommand: &[&str],
+    valued: &[&str],
+) -> Option<&'words [Vec<u8>]> {
+    let mut rest = words;
+    for wanted in subcommand {
+        let (first, behind) = skip_options(rest, valued).split_first()?;
+        if first != wanted.as_bytes() {
+            return None;
+        }
+        rest = behind;
+    }
+    Some(rest)
+}
+
+/// `[options] script …` or `[options] -m module …`.
+fn script_or_module(words: &[Vec<u8>], valued: &[&str]) -> Option<Inner> {
+    let mut rest = words;
+    while let Some((first, behind)) = rest.split_first() {
+        if first == b"-m" || first == b"--module" {
+            let (module, arguments) = behind.split_first()?;
+            return Some(Inner::Module(module.clone(), arguments.to_vec()));
+        }
+        if !is_option(first) {
+            return Some(Inner::Script(rest.to_vec()));
+        }
+        rest = if takes_next(first, valued) { behind.get(1..)? } else { behind };
+    }
+    None
+}
+
+/// The interpreter's own options: `python -X dev -W error -uB -m pytest`.
+fn python(words: &[Vec<u8>]) -> Option<Inner> {
+    let mut rest = words;
+    while let Some((first, behind)) = rest.split_first() {
+        if !is_option(first) {
+            // a lone `-` reads the program from standard input
+            return if first == b"-" { None } else { Some(Inner::Script(rest.to_vec())) };
+        }
+        if first.starts_with(b"--") {
+            rest = if first == b"--check-hash-based-pycs" { behind.get(1..)? } else { behind };
+            continue;
+        }
+        // a cluster: letters up to the first that takes a value, which is the rest of the word or the next word
+        let valued = first.iter().skip(1).position(|letter| b"cmWX".contains(letter));
+        let Some(at) = valued.map(|position| position + 1) else {
+            rest = behind;
+            continue;
+        };
+        let attached = first.get(at + 1..).filter(|value| !value.is_empty());
+        let (value, arguments) = match attached {
+            Some(value) => (value.to_vec(), behind),
+            None => behind.split_first().map(|(value, arguments)| (value.clone(), arguments))?,
+        };
+        match first.get(at) {
+            Some(b'c') => return Some(Inner::Code(value)),
+            Some(b'm') => return Some(Inner::Module(value, arguments.to_vec())),
+            Some(_) | None => rest = arguments,
+        }
+    }
+    None
+}
+
+/// `sh -lc "simple command"`, or a script.
+fn shell(words: &[Vec<u8>]) -> Option<Inner> {
+    let mut rest = words;
+    let mut text_follows = false;
+    while let Some((first, behind)) = rest.split_first() {
+        if !is_option(first) && !first.starts_with(b"+") {
+            break;
+        }
+        if !first.starts_with(b"--") && first.starts_with(b"-") && first.contains(&b'c') {
+            text_follows = true;
+        }
+        let cluster_takes_next = !first.starts_with(b"--") && first.last() == Some(&b'o');
+        rest = if cluster_takes_next || takes_next(first, SHELL_VALUED) { behind.get(1..)? } else { behind };
+        if first == b"--" {
+            break;
+        }
+    }
+    if text_follows {
+        return simple_command(rest.first()?).map(Inner::Command);
+    }
+    nonempty(rest).map(Inner::Script)
+}
+
+/// The words of a command line that holds one plain command; `None` when the shell would do more than start it.
+fn simple_command(text: &[u8]) -> Option<Words> {
+    let mut words: Words = Vec::new();
+    let mut word: Option<Vec<u8>> = None;
+    let mut bytes = text.trim_ascii().iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match bytes.next()? {
+                        b'\'' => break,
+                        other => word.push(other),
+                    }
+                }
+            }
+            b'"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match bytes.next()? {
+                        b'"' => break,
+                        b'\\' => word.push(bytes.next()?),
+                        b'`' => return None,
+                        other => word.push(other),
+                    }
+                }
+            }
+            b'\\' => word.get_or_insert_default().push(bytes.next()?),
+            b' ' | b'\t' => words.extend(word.take()),
+            // lists, pipes, subshells: more than one command, and the shell stays their parent
+            b';' | b'|' | b'&' | b'(' | b')' | b'`' | b'\n' => return None,
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    let assignments = words.iter().take_while(|word| is_assignment(word)).count();
+    words.drain(..assignments);
+    nonempty(&words)
+}
+
+fn split_string(words: &[Vec<u8>]) -> Option<Words> {
+    let at = words.iter().take_while(|word| is_option(word)).position(|word| {
+        word == b"-S"
+            || word == b"--split-string"
+            || word.starts_with(b"-S")
+            || word.starts_with(b"--split-string=")
+    })?;
+    let flag = words.get(at)?;
+    let (text, behind) = if flag == b"-S" || flag == b"--split-string" {
+        (words.get(at + 1)?.as_slice(), words.get(at + 2..)?)
+    } else {
+        let cut = if flag.starts_with(b"-S") { 2 } else { b"--split-string=".len() };
+        (flag.get(cut..)?, words.get(at + 1..)?)
+    };
+    let mut split = simple_command(text)?;
+    split.extend_from_slice(behind);
+    Some(split)
+}
+
+fn skip_options<'words>(words: &'words [Vec<u8>], valued: &[&str]) -> &'words [Vec<u8>] {
+    let mut rest = words;
+    while let Some((first, behind)) = rest.split_first() {
+        if first == b"--" {
+            return behind;
+        }
+        if !is_option(first) {
+            break;
+        }
+        rest = if takes_next(first, valued) { behind.get(1..).unwrap_or_default() } else { behind };
+    }
+    rest
+}
+
+fn takes_next(option: &[u8], valued: &[&str]) -> bool {
+    valued.iter().any(|known| known.as_bytes() == option)
+}
+
+fn is_option(word: &[u8]) -> bool {
+    word.len() > 1 && word.first() == Some(&b'-')
+}
+
+fn is_assignment(word: &[u8]) -> bool {
+    word.iter().position(|byte| *byte == b'=').is_some_and(|at| {
+        at > 0
+            && word.iter().take(at).all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+            && !word.first().is_some_and(u8::is_ascii_digit)
+    })
+}
+
+fn nonempty(words: &[Vec<u8>]) -> Option<Words> {
+    if words.first().is_some_and(|first| !first.is_empty()) { Some(words.to_vec()) } else { None }
+}

@@ -1,0 +1,74 @@
+//! `agent_overrun`: a running job that has used up more of its limit than it should need.
+//!
+//! Judged on the core's clock against the limit that the core publishes for that very run. A job
+//! whose exit is recorded runs no more, however long its settlement takes.
+
+use orch_contract::{ObservationDocument, RunningJob};
+
+use super::{
+    AgentOverrunFacts, CaseKey, Context, Ending, Entity, Facts, Finding, Severity, SignalKind, SignalState,
+    hold_slot, readable_document, switched_off,
+};
+use crate::observe::Observation;
+
+pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &mut Vec<SignalState>) {
+    if !context.thresholds.enabled(SignalKind::AgentOverrun) {
+        return switched_off(SignalKind::AgentOverrun, context, states);
+    }
+    let document = match readable_document(observation) {
+        Ok(document) => document,
+        Err(reason) => return hold_slot(SignalKind::AgentOverrun, reason, states),
+    };
+    let share_percent = context.thresholds.overrun_percent;
+    for job in &document.running_jobs {
+        let entity = Entity::Job(job.job_id);
+        let age_ms = document.generated_at_ms - job.started_at_ms;
+        // a core that publishes no limit has none to overrun
+        let limited = job.limit_ms > 0;
+        let over = limited && i128::from(age_ms) * 100 > i128::from(job.limit_ms) * i128::from(share_percent);
+        if over && job.exit_recorded_at_ms.is_none() {
+            states.push(SignalState::Active(Finding {
+                signal: SignalKind::AgentOverrun,
+                entity,
+                severity: Severity::Warning,
+                since_ms: observation.at_ms - overrun_for_ms(job, age_ms, share_percent),
+                facts: Facts::AgentOverrun(facts(document, job, age_ms, share_percent)),
+            }));
+        } else {
+            let how = match job.exit_recorded_at_ms {
+                Some(_) => Ending::RunSettles,
+                None => Ending::WithinShare,
+            };
+            let key = CaseKey { slot: SignalKind::AgentOverrun, entity };
+            states.push(SignalState::Clear { key, how });
+        }
+    }
+}
+
+/// For how long the share is exceeded.
+fn overrun_for_ms(job: &RunningJob, age_ms: i64, share_percent: u32) -> i64 {
+    let share_ms = i128::from(job.limit_ms) * i128::from(share_percent) / 100;
+    age_ms - i64::try_from(share_ms).unwrap_or(age_ms)
+}
+
+fn facts(
+    document: &ObservationDocument,
+    job: &RunningJob,
+    age_ms: i64,
+    share_percent: u32,
+) -> AgentOverrunFacts {
+    AgentOverrunFacts {
+        job_id: job.job_id,
+        run_id: job.run_id,
+        work_item: job.work_item.clone(),
+        repo: job.repo.clone(),
+        stage: job.stage.clone(),
+        role: job.role.clone(),
+        attempt: job.attempt,
+        age_ms,
+        limit_ms: job.limit_ms,
+        share_percent,
+        silent_ms: job.last_output_at_ms.map(|at| (document.generated_at_ms - at).max(0)),
+        cost_microusd: job.cost_microusd,
+    }
+}

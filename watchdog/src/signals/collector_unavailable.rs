@@ -1,0 +1,61 @@
+//! `collector_unavailable`: one of our own eyes is shut.
+//!
+//! For the core only answers that cannot be used count; a core that does not answer is `core_down`.
+
+use super::{
+    CaseKey, CollectorFacts, CollectorName, Context, Ending, Entity, Facts, Finding, HeldScope, Severity,
+    SignalKind, SignalState, switched_off,
+};
+use crate::observe::{Collected, CoreSight, Observation};
+
+pub(super) fn derive(
+    observation: &Observation,
+    context: &Context<'_>,
+    memory: &mut super::Memory,
+    states: &mut Vec<SignalState>,
+) {
+    if !context.thresholds.enabled(SignalKind::CollectorUnavailable) {
+        return switched_off(SignalKind::CollectorUnavailable, context, states);
+    }
+    for collector in CollectorName::ALL {
+        let entity = Entity::Collector(collector);
+        if let (CollectorName::Core, CoreSight::OtherSchema(_)) = (collector, &observation.core) {
+            // it cannot be read, and is told as degraded
+            let key = CaseKey { slot: SignalKind::CollectorUnavailable, entity };
+            let reason = "the core speaks another schema version".to_owned();
+            states.push(SignalState::Held { scope: HeldScope::Case(key), reason });
+            continue;
+        }
+        let reason = match collector {
+            CollectorName::Proc => match &observation.proc {
+                Collected::Unavailable(reason) => Some(reason.as_str().into()),
+                Collected::Fresh(_) | Collected::Off => None,
+            },
+            CollectorName::Host => match &observation.host {
+                Collected::Unavailable(reason) => Some(reason.as_str().into()),
+                Collected::Fresh(_) | Collected::Off => None,
+            },
+            CollectorName::Core => match &observation.core {
+                CoreSight::Unreadable(fault) => Some(fault.clone()),
+                CoreSight::Heard(_)
+                | CoreSight::Starting
+                | CoreSight::Down(_)
+                | CoreSight::OtherSchema(_)
+                | CoreSight::Off => None,
+            },
+        };
+        let Some(reason) = reason else {
+            memory.available(collector);
+            let key = CaseKey { slot: SignalKind::CollectorUnavailable, entity };
+            states.push(SignalState::Clear { key, how: Ending::CanLook });
+            continue;
+        };
+        states.push(SignalState::Active(Finding {
+            signal: SignalKind::CollectorUnavailable,
+            entity,
+            severity: Severity::Warning,
+            since_ms: memory.unavailable_since(collector, observation.at_ms),
+            facts: Facts::Collector(CollectorFacts { collector, reason }),
+        }));
+    }
+}

@@ -1,0 +1,163 @@
+//! The watchdog as nobody: uid and gid 65534, no group, no capability; and an orphan of root for it to find.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use proc_identity::{Liveness, PROC_ROOT, ProcessId, read_stat, same};
+use tempfile::TempDir;
+
+/// A uid and gid that own nothing.
+const NOBODY: u32 = 65534;
+
+/// What gives up everything that can be given up, before the program.
+pub(crate) const SETPRIV: [&str; 10] = [
+    "setpriv",
+    "--reuid",
+    "65534",
+    "--regid",
+    "65534",
+    "--bounding-set",
+    "-all",
+    "--inh-caps",
+    "-all",
+    "--no-new-privs",
+];
+
+/// A place that nobody can reach: the program, a state directory of its own, room for a log.
+pub(crate) struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "these tests need root, to become somebody else");
+        let dir = TempDir::new().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::copy(env!("CARGO_BIN_EXE_orch-watchdog"), dir.path().join("orch-watchdog")).unwrap();
+        std::fs::create_dir(dir.path().join("state")).unwrap();
+        chown(dir.path().join("state"), Some(NOBODY), Some(NOBODY)).unwrap();
+        Self { dir }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn program(&self) -> PathBuf {
+        self.dir.path().join("orch-watchdog")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    /// Settings of a quick watchdog with its state here.
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        [
+            ("WATCHDOG_STATE_DIR", self.state().to_str().unwrap()),
+            ("WATCHDOG_BIND", "127.0.0.1:0"),
+            ("WATCHDOG_TICK_S", "0.2"),
+            ("WATCHDOG_PROC_ENABLED", "true"),
+            ("WATCHDOG_PROC_ORPHAN_GRACE_S", "0.2"),
+            ("WATCHDOG_PROC_FOREIGN_GRACE_S", "0.2"),
+            ("WATCHDOG_COLLECTOR_UNAVAILABLE_TICKS", "2"),
+            ("WATCHDOG_HOST_LABEL", "host-1"),
+            ("NO_COLOR", "1"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .to_vec()
+    }
+}
+
+/// A program that does not outlive the test.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    #[expect(clippy::disallowed_methods, reason = "the door through which these tests start programs")]
+    pub(crate) fn command(program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    /// Waits for its end, for a while.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        for _ in 0..3000 {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{} does not end", self.0.id());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // it may have ended already
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Ends exactly this process, if it is still there.
+pub(crate) fn end(id: ProcessId) {
+    if matches!(same(Path::new(PROC_ROOT), id), Liveness::Alive) {
+        kill(Pid::from_raw(id.pid), Signal::SIGKILL).ok();
+    }
+}
+
+/// A process of root that is called like a test run and whose starter was killed.
+pub(crate) struct Orphan(pub(crate) ProcessId);
+
+impl Orphan {
+    pub(crate) fn leave(place: &Place) -> Self {
+        let script = place.path().join("pytest");
+        std::fs::copy("/bin/sleep", &script).unwrap();
+        let told = place.path().join("orphan");
+        // a session of its own, as a terminal's shell has: the leader of the line is gone with it
+        let mut shell = Running::command("setsid");
+        shell.args(["sh", "-c", r#""$0" 600 & echo $! > "$1.new"; mv "$1.new" "$1"; wait"#]);
+        let mut shell = Running::start(shell.arg(&script).arg(&told).stdout(Stdio::null()));
+        let pid = loop {
+            if let Ok(text) = std::fs::read_to_string(&told) {
+                break text.trim().parse().unwrap();
+            }
+            assert_eq!(shell.0.try_wait().unwrap(), None, "the shell ended");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let id = read_stat(Path::new(PROC_ROOT), pid).unwrap().id();
+        drop(shell);
+        Self(id)
+    }
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        end(self.0);
+    }
+}
+
+/// The pid that a running watchdog wrote into its lock.
+pub(crate) fn pid_of(place: &Place) -> Option<ProcessId> {
+    let text = std::fs::read_to_string(place.state().join("lock")).ok()?;
+    let pid = text.strip_prefix("pid ")?.split(' ').next()?.parse().ok()?;
+    Some(read_stat(Path::new(PROC_ROOT), pid).ok()?.id())
+}
+
+/// The whole of a file, empty when there is none.
+pub(crate) fn text_of(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}

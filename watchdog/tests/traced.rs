@@ -1,0 +1,148 @@
+//! The real program as uid 65534 without a capability, under strace, over a whole story: what it reads, writes and sends.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod nobody;
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use nobody::{Orphan, Place, Running, SETPRIV, pid_of, text_of};
+use orch_tests::documents;
+use orch_tests::fake_core::{CoreBehaviour, FakeCore};
+use orch_tests::fake_telegram::FakeTelegram;
+use orch_tests::trace::{self, Processes, Rules, Trace};
+use support::until;
+
+const TOKEN: &str = "123456:stand-in-secret";
+const CHAT: i64 = 4242;
+
+/// A watchdog under strace with a core and a chat of its own.
+struct Story {
+    place: Place,
+    core: FakeCore,
+    telegram: FakeTelegram,
+    watchdog: Running,
+}
+
+impl Story {
+    async fn begin(more: &[(&str, &str)]) -> Self {
+        let place = Place::new();
+        let document = CoreBehaviour::Document(Box::new(documents::idle(1_700_000_000_000)));
+        let core = FakeCore::start(document, Some("read-token")).await.unwrap();
+        let telegram = FakeTelegram::strict(TOKEN).await.unwrap();
+        telegram.add_chat(CHAT);
+        let traces = place.path().join("traces");
+        std::fs::create_dir(&traces).unwrap();
+        let mut command = trace::command(&traces).unwrap();
+        command.args(SETPRIV).arg("--clear-groups").arg(place.program()).arg("run");
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(place.settings());
+        // a name, so that the resolver is part of the story
+        command.env("WATCHDOG_CORE_URL", format!("http://localhost:{}", core.address().port()));
+        command.envs([
+            ("WATCHDOG_CORE_TOKEN", "read-token"),
+            ("WATCHDOG_TELEGRAM_BOT_TOKEN", TOKEN),
+            ("WATCHDOG_TELEGRAM_CHAT_ID", "4242"),
+            ("WATCHDOG_TELEGRAM_API_URL", &telegram.url()),
+        ]);
+        command.envs(more.iter().copied());
+        let log = std::fs::File::create(place.log()).unwrap();
+        command.stdout(std::process::Stdio::null()).stderr(log);
+        let watchdog = Running::start(&mut command);
+        Self { place, core, telegram, watchdog }
+    }
+
+    async fn told(&self, wanted: &str) {
+        until(&format!("{wanted:?} in the chat, log: {}", text_of(&self.place.log())), async || {
+            let said = self.telegram.chat(CHAT);
+            said.iter().any(|message| message.text.contains(wanted)).then_some(())
+        })
+        .await;
+    }
+
+    fn listens(&self) -> SocketAddr {
+        text_of(&self.place.state().join("bound-address")).trim().parse().unwrap()
+    }
+
+    /// SIGTERM, and what strace saw, with the rules for it.
+    fn end(mut self, processes: Processes) -> (Trace, Rules, Self) {
+        let id = pid_of(&self.place).unwrap();
+        let pid = nix::unistd::Pid::from_raw(id.pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert_eq!(self.watchdog.ended(), Some(0), "{}", text_of(&self.place.log()));
+        let trace = Trace::read(&self.place.path().join("traces"), &self.place.program()).unwrap();
+        let telegram = self.telegram.url();
+        let rules = Rules {
+            own_pid: trace.pid,
+            program: self.place.program(),
+            state_dir: self.place.state(),
+            processes,
+            core: self.core.address(),
+            peers: vec![telegram.strip_prefix("http://").unwrap().parse().unwrap()],
+            listens: self.listens(),
+        };
+        assert_eq!(trace.signals, ["SIGTERM"]);
+        assert_eq!(trace.end.as_deref(), Some("exited with 0"));
+        (trace, rules, self)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_an_alert_and_a_recovery_it_reads_writes_and_sends_nothing_but_what_is_listed() {
+    let story = Story::begin(&[]).await;
+    let orphan = Orphan::leave(&story.place);
+    let pid = orphan.0.pid;
+    story.told(&format!("kill {pid}")).await;
+    let scrape = reqwest::get(format!("http://{}/metrics", story.listens())).await.unwrap();
+    let metrics = scrape.text().await.unwrap();
+    drop(orphan);
+    story.told("over after").await;
+    let (trace, rules, story) = story.end(Processes::Listed);
+
+    assert_eq!(trace.violations(&rules), [], "{} calls", trace.calls.len());
+    assert_eq!(story.core.other_requests(), Vec::<String>::new());
+
+    // the story did happen under these eyes
+    let of_orphan = |file: &str| trace.opened(Path::new(&format!("/proc/{pid}/{file}")));
+    assert!(of_orphan("stat") > 2 && of_orphan("cmdline") > 2 && of_orphan("status") > 0);
+    assert!(of_orphan("limits") > 0 && of_orphan("cgroup") > 0);
+    assert!(trace.count("writev", "GET /queue") + trace.count("sendto", "GET /queue") > 2);
+    assert!(trace.count("rename", "state.json.new") > 1);
+    assert!(trace.count("pidfd_open", &pid.to_string()) > 0);
+    assert!(trace.opened(Path::new("/etc/hosts")) > 0, "the core's name was resolved");
+
+    let log = text_of(&story.place.log());
+    let state = story.place.state().display().to_string();
+    for words in [
+        format!("confined: writes below {state} only, no signals to other processes (Landlock "),
+        "; no new privileges; no capabilities".to_owned(),
+        "environ denied: yes; host namespace: yes".to_owned(),
+    ] {
+        assert!(log.contains(&words), "{words} in {log}");
+    }
+    assert!(sees_all(&log), "{log}");
+    assert!(metrics.contains(r#",scope="writes_and_signals"} 1"#), "{metrics}");
+    assert!(metrics.contains("orch_watchdog_proc_blind 0"), "{metrics}");
+}
+
+/// "I see 71 of 71 processes": but for those that end between the listing and the look.
+fn sees_all(log: &str) -> bool {
+    let words: Vec<&str> = log.split("I see ").nth(1).unwrap_or_default().split(' ').take(3).collect();
+    let [seen, "of", all] = words.as_slice() else { return false };
+    let (seen, all): (u64, u64) = (seen.parse().unwrap(), all.parse().unwrap());
+    seen > 10 && seen + 3 >= all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_processes_switched_off_not_one_is_opened() {
+    let story = Story::begin(&[("WATCHDOG_PROC_ENABLED", "false")]).await;
+    let _orphan = Orphan::leave(&story.place);
+    until("polls", async || (story.core.polls() > 3).then_some(())).await;
+    story.core.behave(CoreBehaviour::Refuses(500, "broken".to_owned()));
+    story.told("the core does not answer").await;
+    let (trace, rules, story) = story.end(Processes::Untouched);
+    assert_eq!(trace.violations(&rules), [], "{} calls", trace.calls.len());
+    assert_eq!(story.core.other_requests(), Vec::<String>::new());
+    assert!(trace.count("rename", "state.json.new") > 0);
+}
