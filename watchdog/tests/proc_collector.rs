@@ -450,6 +450,40 @@ fn a_run_in_a_session_of_its_own_below_a_daemon_without_one_is_owned() {
 }
 
 #[test]
+fn on_a_host_whose_init_makes_no_sessions_a_command_of_init_is_run_on_purpose_and_what_one_left_is_not() {
+    let seen = |group: i32| {
+        let tree = Tree::new();
+        tree.put(&Fake::new(1, 0, &["agent"]).with(|it| (it.pgid, it.sid) = (0, 0)));
+        tree.put(&Fake::new(300, 1, &["sh"]).with(|it| (it.pgid, it.sid) = (group, 0)));
+        tree.put(&Fake::new(600, 300, &["pytest"]).with(|it| (it.pgid, it.sid) = (group, 0)));
+        only(&pass(&mut collector_of(&tree, None), 0)).lineage.clone()
+    };
+    let owned = Lineage::Child { parent_pid: 300, root_name: "sh".to_owned() };
+    assert_eq!((seen(0), seen(300)), (owned.clone(), owned));
+    // a group of neither's: that of a command that ended
+    assert!(matches!(seen(250), Lineage::Reparented { leader_alive: false, .. }), "{:?}", seen(250));
+}
+
+#[test]
+fn who_hangs_from_a_stranger_was_adopted_though_the_strangers_session_is_nobodys() {
+    let seen = |run_sid: i32, adopter_sid: i32| {
+        let tree = Tree::new();
+        tree.put(&Fake::new(1, 0, &["agent"]).with(|it| (it.pgid, it.sid) = (0, 0)));
+        tree.put(&Fake::new(90, 1, &["agent"]).with(|it| (it.pgid, it.sid) = (90, adopter_sid)));
+        tree.put(&Fake::new(600, 90, &["pytest"]).with(|it| (it.pgid, it.sid) = (500, run_sid)));
+        only(&pass(&mut collector_of(&tree, None), 0)).lineage.clone()
+    };
+    for (run, adopter) in [(500, 0), (0, 80), (500, 80)] {
+        let lineage = seen(run, adopter);
+        assert!(
+            matches!(&lineage, Lineage::Reparented { parent_pid: 90, .. }),
+            "{run} {adopter}: {lineage:?}"
+        );
+    }
+    assert!(matches!(seen(0, 0), Lineage::Child { .. }), "one session, as far as anybody can see");
+}
+
+#[test]
 fn a_run_whose_supervisor_cannot_be_found_is_found_by_its_cookie() {
     let tree = Tree::new();
     tree.put(&Fake::new(530, 1, &["agent"]).leader().with(|it| it.cookie = Some(77)));

@@ -183,7 +183,11 @@ fn step(tree: &mut impl Tree, node: &Node, host: Host) -> Step {
     if tree.is_service_main(node) {
         return Step::Settled(Lineage::Main);
     }
-    let container_init = is_init && !(parent.pid == 1 && host.host_namespace);
+    let host_init = is_init && parent.pid == 1 && host.host_namespace;
+    if host_init && is_command_of_host_init(node, &parent) {
+        return Step::Settled(Lineage::Main);
+    }
+    let container_init = is_init && !host_init;
     let named_reaper = REAPERS.contains(&parent.name.as_str());
     if (container_init || named_reaper) && is_main_command(node, &parent, host) {
         let of_init = if container_init { abandoned_init(tree, &parent, host) } else { None };
@@ -195,11 +199,13 @@ fn step(tree: &mut impl Tree, node: &Node, host: Host) -> Step {
 
 /// A reaper that is none by position: known by its name, or by what it did. A process is born into its parent's session
 /// and leaves it only to lead one of its own; so whoever leads none and has a parent of another session was adopted.
+/// Session 0 is one whose leader is not to be seen here, and as good as any: the one that the kernel's first process was
+/// born into, or one of an outer pid namespace. Two of them cannot be told apart, and nobody is called adopted for that.
 fn reaper_of(node: &Node, parent: &Node) -> Option<Reaper> {
     if REAPERS.contains(&parent.name.as_str()) {
         return Some(Reaper::Known { name: parent.name.clone(), pid: parent.pid });
     }
-    let adopted = node.sid > 0 && parent.sid > 0 && node.sid != node.pid && node.sid != parent.sid;
+    let adopted = node.sid != node.pid && node.sid != parent.sid;
     adopted.then(|| Reaper::Adopter { name: parent.name.clone(), pid: parent.pid })
 }
 
@@ -233,6 +239,12 @@ fn is_main_command(node: &Node, init: &Node, host: Host) -> bool {
     let within = MAIN_COMMAND_MS * host.ticks_per_second / 1000;
     let in_its_session = node.sid != 0 && node.sid == init.sid;
     in_its_session || node.start_ticks.saturating_sub(init.start_ticks) <= within
+}
+
+/// A host whose first process makes no sessions, as the agents of small virtual machines do, runs its commands in its
+/// own. What an ended command left there still stands in that command's group.
+fn is_command_of_host_init(node: &Node, init: &Node) -> bool {
+    node.sid == init.sid && (node.pgid == node.pid || node.pgid == init.pgid)
 }
 
 /// Whether the leader of the session or group lives, of this very line: older than the process, and neither itself
