@@ -52,7 +52,15 @@ fn family(pid: i32) -> Family {
 }
 
 fn proc(families: Vec<Family>, runs: Vec<RunUse>) -> Collected<ProcObservation> {
-    Collected::Fresh(ProcObservation { host_boot_id: "boot".into(), families, runs, listed: 9, readable: 9 })
+    Collected::Fresh(ProcObservation {
+        host_boot_id: "boot".into(),
+        families,
+        unseen: Vec::new(),
+        runs,
+        view: crate::observe::View { host: true, first_start_ticks: Some(1) },
+        listed: 9,
+        readable: 9,
+    })
 }
 
 fn heard(document: &ObservationDocument, at_ms: i64) -> CoreSight {
