@@ -41,9 +41,9 @@ impl Hiding {
     /// path leads there. proc_pid_mountinfo(5): the device is the third word, the super options are the last.
     #[must_use]
     pub fn find(mountinfo: &str, device: &str) -> Option<Self> {
-        let line = mountinfo
-            .lines()
-            .rfind(|line| line.contains(" - proc ") && line.split(' ').nth(2).is_some_and(|dev| dev == device))?;
+        let line = mountinfo.lines().rfind(|line| {
+            line.contains(" - proc ") && line.split(' ').nth(2).is_some_and(|dev| dev == device)
+        })?;
         let options = || line.rsplit(' ').next().into_iter().flat_map(|options| options.split(','));
         let (option, mode) = options().find_map(|option| Some((option, option.strip_prefix("hidepid=")?)))?;
         let exempt_gid = match mode {

@@ -20,7 +20,7 @@ use super::detail::Details;
 use super::family::{self, Cookies, FamilyMemory, Grouping, Matched, ProcMemory};
 use super::hint::{CoreHint, Roles, Shift};
 use super::lineage::Host;
-use super::reader::{Counters, Reader, Root};
+use super::reader::{Counters, Reader};
 use super::runs::{self, RunMembers};
 use super::selfcheck::{Answer, InodeScheme, SelfCheck};
 use super::shape::{Pattern, Shape};

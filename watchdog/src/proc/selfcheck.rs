@@ -92,7 +92,8 @@ impl SelfCheck {
 
     /// Looks at the mount's options, which can be changed while it is in use.
     pub(super) fn look_at_mount(&mut self, root: &Path) {
-        self.hidepid = device(root).zip(mountinfo(root)).and_then(|(device, text)| Hiding::find(&text, &device));
+        self.hidepid =
+            device(root).zip(mountinfo(root)).and_then(|(device, text)| Hiding::find(&text, &device));
         self.blinded = self.hidepid.as_ref().is_some_and(|hiding| hiding.blinds(&Caller::current()));
     }
 
@@ -120,8 +121,7 @@ impl SelfCheck {
         if let Some(hiding) = self.hidepid.as_ref().filter(|_| self.blinded) {
             return Some(hiding.words());
         }
-        (!self.first_listed)
-            .then(|| "process 1 is not listed: other users' processes are hidden".to_owned())
+        (!self.first_listed).then(|| "process 1 is not listed: other users' processes are hidden".to_owned())
     }
 
     /// That only its own pid namespace is seen: all of it, and nothing of the host beyond it.

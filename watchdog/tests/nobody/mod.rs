@@ -59,9 +59,12 @@ impl Place {
         self.dir.path().join("log")
     }
 
-    /// Settings of a quick watchdog with its state here.
+    /// Settings of a quick watchdog with its state here, which looks for the orphan of this place alone: others may be
+    /// left beside it, and what is told together is told shorter.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let orphan = format!("re:^{}/pytest ", self.dir.path().display());
         [
+            ("WATCHDOG_PROC_PATTERNS", orphan.as_str()),
             ("WATCHDOG_STATE_DIR", self.state().to_str().unwrap()),
             ("WATCHDOG_BIND", "127.0.0.1:0"),
             ("WATCHDOG_TICK_S", "0.2"),
@@ -69,6 +72,8 @@ impl Place {
             ("WATCHDOG_PROC_ORPHAN_GRACE_S", "0.2"),
             ("WATCHDOG_PROC_FOREIGN_GRACE_S", "0.2"),
             ("WATCHDOG_COLLECTOR_UNAVAILABLE_TICKS", "2"),
+            // the load of this machine is nobody's story
+            ("WATCHDOG_CPU_STARVED_ENABLED", "false"),
             ("WATCHDOG_HOST_LABEL", "host-1"),
             ("NO_COLOR", "1"),
         ]
