@@ -53,11 +53,11 @@ impl Collector {
     /// Before a pass is taken over: what is hidden by now and was not before has not ended, so that such a pass must
     /// change nothing. What was hidden from the start is counted and told (`SelfCheck::hidden`), and may be shown one day.
     pub(super) fn hidden_since(&mut self) -> Option<String> {
-        if self.check.blinded {
-            self.check.look_at_mount(self.reader.path());
-        }
         // the first process of a namespace outlives all the others of it; a written tree need not have one
         self.check.first_listed = !self.reader.is_kernels() || self.pairs.iter().any(|(pid, _)| *pid == 1);
+        if self.check.blinded || !self.check.first_listed {
+            self.check.look_at_mount(self.reader.path());
+        }
         self.check.hidden_by_kernel().filter(|_| self.shown)
     }
 

@@ -129,13 +129,34 @@ pub(crate) struct Orphan(pub(crate) ProcessId);
 
 impl Orphan {
     pub(crate) fn leave(place: &Place) -> Self {
+        Self::of(place, "/bin/sleep", &["600"])
+    }
+
+    /// With a child of another name.
+    pub(crate) fn leave_with_child(place: &Place) -> (Self, Self) {
+        let parent = Self::of(place, "/bin/sh", &["-c", "sleep 601 & wait"]);
+        let root = Path::new(PROC_ROOT);
+        loop {
+            let mut pids = Vec::new();
+            proc_identity::list_pids(root, &mut pids).unwrap();
+            let stats = pids.iter().filter_map(|(pid, _)| read_stat(root, *pid).ok());
+            // by its name: before that it is a second shell
+            if let Some(child) = stats.into_iter().find(|it| it.ppid == parent.0.pid && it.comm == b"sleep") {
+                return (parent, Self(child.id()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn of(place: &Place, program: &str, arguments: &[&str]) -> Self {
         let script = place.path().join("pytest");
-        std::fs::copy("/bin/sleep", &script).unwrap();
+        std::fs::copy(program, &script).unwrap();
         let told = place.path().join("orphan");
         // a session of its own, as a terminal's shell has: the leader of the line is gone with it
         let mut shell = Running::command("setsid");
-        shell.args(["sh", "-c", r#""$0" 600 & echo $! > "$1.new"; mv "$1.new" "$1"; wait"#]);
-        let mut shell = Running::start(shell.arg(&script).arg(&told).stdout(Stdio::null()));
+        let line = r#"told=$1; shift; "$0" "$@" & echo $! > "$told.new"; mv "$told.new" "$told"; wait"#;
+        shell.args(["sh", "-c", line]);
+        let mut shell = Running::start(shell.arg(&script).arg(&told).args(arguments).stdout(Stdio::null()));
         let pid = loop {
             if let Ok(text) = std::fs::read_to_string(&told) {
                 break text.trim().parse().unwrap();
