@@ -77,6 +77,15 @@ pub enum Reaper {
         /// Pid as seen here.
         pid: i32,
     },
+    /// Whoever is its parent now, after another one before: only adoption changes a parent.
+    Heir {
+        /// Name, cleaned.
+        name: String,
+        /// Pid as seen here.
+        pid: i32,
+        /// The parent that it was seen with first.
+        before: i32,
+    },
     /// The core, which did not register it.
     Core,
     /// A supervisor of the core, which did not register it.
@@ -144,6 +153,9 @@ impl fmt::Display for Reaper {
             Self::Known { name, pid } => write!(out, "reaper {name} ({pid})"),
             Self::Adopter { name, pid } => {
                 write!(out, "{name} ({pid}) of another session, which adopted it")
+            }
+            Self::Heir { name, pid, before } => {
+                write!(out, "{name} ({pid}), which adopted it from {before}")
             }
             Self::Core => out.write_str("the core, which did not register it"),
             Self::Supervisor => out.write_str("a supervisor of the core, which did not register it"),

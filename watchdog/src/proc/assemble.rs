@@ -108,6 +108,7 @@ impl Sources<'_> {
             matched_by,
             members: members.to_vec(),
             leaders: Vec::new(),
+            root_ppid: Some(row.ppid),
             root_pgid: row.pgid,
             root_sid: row.sid,
             suspended_ms_at_first: self.clocks.boottime_ms - self.clocks.monotonic_ms,
@@ -182,7 +183,7 @@ impl Sources<'_> {
         let tree =
             &mut Look { table: self.table, details: self.details, reader: self.reader, roles: self.roles };
         let lineage = if root_alive {
-            lineage::of(tree, first.pid, self.host)
+            lineage::of_known(tree, first.pid, family.root_ppid, self.host)
         } else {
             let pids: Vec<i32> = family.members.iter().map(|member| member.pid).collect();
             lineage::of_left_over(tree, first.pid, &pids, self.host)

@@ -42,6 +42,9 @@ pub struct FamilyMemory {
     pub members: Vec<ProcessId>,
     /// Members that ended while they led a group or a session.
     pub leaders: Vec<ProcessId>,
+    /// Parent of the root when the family was first seen; absent in what an earlier version wrote.
+    #[serde(default)]
+    pub root_ppid: Option<i32>,
     /// Group of the root, for workers that come too late to be seen below it.
     pub root_pgid: i32,
     /// Session of the root.

@@ -84,6 +84,27 @@ pub fn of(tree: &mut impl Tree, pid: i32, host: Host) -> Lineage {
     }
 }
 
+/// Classes a process that was first seen as a child of `before`. Who has another parent now was adopted, even where
+/// structure alone would take it for started there: a container's main command, or a child. An init is excepted, since
+/// container runtimes make one through a process that ends.
+pub fn of_known(tree: &mut impl Tree, pid: i32, before: Option<i32>, host: Host) -> Lineage {
+    let lineage = of(tree, pid, host);
+    match &lineage {
+        Lineage::Main | Lineage::Child { .. } => {}
+        Lineage::Reparented { .. } | Lineage::ExecRoot { .. } | Lineage::Unknown(_) => return lineage,
+    }
+    let Some(before) = before.filter(|before| *before > 0) else { return lineage };
+    let Some(node) = tree.node(pid).filter(|node| node.ppid != before) else { return lineage };
+    let is_init = node.ns_pids.as_deref().and_then(<[i32]>::last) == Some(&1);
+    if is_init || tree.role(pid) != Role::Ordinary {
+        return lineage;
+    }
+    let Some(parent) = tree.node(node.ppid) else { return lineage };
+    let reaper = Reaper::Heir { name: parent.name.clone(), pid: parent.pid, before };
+    let leader_alive = leads_alive(tree, &node, &parent);
+    Lineage::Reparented { parent_pid: parent.pid, reaper, leader_alive }
+}
+
 /// Classes what is left of a family whose topmost process ended. Everybody in it hung from that one, so whoever hangs
 /// from a stranger of another session was adopted by it, even when that is no reaper that anybody would know.
 pub fn of_left_over(tree: &mut impl Tree, pid: i32, members: &[i32], host: Host) -> Lineage {
@@ -99,7 +120,7 @@ pub fn of_left_over(tree: &mut impl Tree, pid: i32, members: &[i32], host: Host)
     }
     let Some(parent) = tree.node(node.ppid).filter(|parent| parent.sid != node.sid) else { return lineage };
     let reaper = Reaper::Adopter { name: parent.name.clone(), pid: parent.pid };
-    let leader_alive = leads_alive(tree, &node, parent.pid);
+    let leader_alive = leads_alive(tree, &node, &parent);
     Lineage::Reparented { parent_pid: parent.pid, reaper, leader_alive }
 }
 
@@ -124,7 +145,7 @@ fn below(tree: &mut impl Tree, node: &Node, parent: Node, host: Host) -> Lineage
             {
                 let (reaper, name) = (Box::new(reaper), current.name.clone());
                 let reaper = Reaper::Through { reaper, name, pid: current.pid };
-                return Lineage::Reparented { parent_pid, reaper, leader_alive: leads_alive(tree, node, current.pid) };
+                return Lineage::Reparented { parent_pid, reaper, leader_alive: leads_alive(tree, node, &current) };
             }
             Step::Settled(Lineage::ExecRoot { parent_pid }) => return Lineage::ExecRoot { parent_pid },
             Step::Settled(
@@ -193,7 +214,7 @@ fn step(tree: &mut impl Tree, node: &Node, host: Host) -> Step {
         let of_init = if container_init { abandoned_init(tree, &parent, host) } else { None };
         return Step::Settled(of_init.unwrap_or(Lineage::Main));
     }
-    let leader_alive = leads_alive(tree, node, parent.pid);
+    let leader_alive = leads_alive(tree, node, &parent);
     Step::Settled(Lineage::Reparented { parent_pid: parent.pid, reaper, leader_alive })
 }
 
@@ -231,7 +252,7 @@ fn abandoned_init(tree: &mut impl Tree, init: &Node, host: Host) -> Option<Linea
     if made_by_runtime || tree.is_service_main(init) {
         return None;
     }
-    let leader_alive = leads_alive(tree, init, parent.pid);
+    let leader_alive = leads_alive(tree, init, &parent);
     Some(Lineage::Reparented { parent_pid: parent.pid, reaper, leader_alive })
 }
 
@@ -248,12 +269,13 @@ fn is_command_of_host_init(node: &Node, init: &Node) -> bool {
 }
 
 /// Whether the leader of the session or group lives, of this very line: older than the process, and neither itself
-/// nor its reaper.
-fn leads_alive(tree: &mut impl Tree, node: &Node, reaper_pid: i32) -> bool {
-    [node.sid, node.pgid].into_iter().any(|leader| {
+/// nor its reaper. A session or group that it shares with its reaper says nothing of who started it.
+fn leads_alive(tree: &mut impl Tree, node: &Node, reaper: &Node) -> bool {
+    [(node.sid, reaper.sid), (node.pgid, reaper.pgid)].into_iter().any(|(leader, of_reaper)| {
         leader > 1
             && leader != node.pid
-            && leader != reaper_pid
+            && leader != of_reaper
+            && leader != reaper.pid
             && tree.role(leader) != Role::Core
             && tree.node(leader).is_some_and(|leader| {
                 !leader.dead && leader.start_ticks <= node.start_ticks && leader.sid == node.sid

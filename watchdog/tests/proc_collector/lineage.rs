@@ -219,6 +219,44 @@ fn what_a_dead_controller_left_below_a_stranger_of_another_session_was_adopted_b
 }
 
 #[test]
+fn who_had_another_parent_before_was_adopted_though_it_stands_in_inits_session() {
+    let tree = Tree::new();
+    // one session, as without job control: a container's shell, what it started, and what that one left
+    let placed = |pid: i32, ppid: i32, words: &[&str], inner: i32| {
+        Fake::new(pid, ppid, words).with(|it| {
+            (it.pgid, it.sid) = (499, 499);
+            inside(it, inner);
+        })
+    };
+    tree.put(&Fake::new(499, 1, &["unshare"]).leader());
+    tree.put(&placed(500, 499, &["sh"], 1));
+    tree.put(&placed(510, 500, &["sh"], 8).with(|it| it.start = 510_000_000));
+    tree.put(&placed(600, 510, &["pytest"], 9).with(|it| it.start = 600_000_000));
+    let mut collector = collector_of(&tree, None);
+    let lineage = only(&pass(&mut collector, 0)).lineage.clone();
+    assert!(!matches!(lineage, Lineage::Reparented { .. }), "its shell lives: {lineage:?}");
+    tree.remove(510);
+    tree.put(&placed(600, 500, &["pytest"], 9).with(|it| it.start = 600_000_000));
+    let adopted = |lineage: &Lineage| {
+        matches!(
+            lineage,
+            Lineage::Reparented {
+                parent_pid: 500,
+                leader_alive: false,
+                reaper: Reaper::Heir { before: 510, .. }
+            }
+        )
+    };
+    let lineage = only(&pass(&mut collector, 1)).lineage.clone();
+    assert!(adopted(&lineage), "{lineage:?}");
+    // remembered over a restart; whoever never saw it under its shell cannot tell it from init's own command
+    let again = only(&pass(&mut collector_of(&tree, Some(collector.memory().clone())), 2)).lineage.clone();
+    assert!(adopted(&again), "{again:?}");
+    let fresh = only(&pass(&mut collector_of(&tree, None), 2)).lineage.clone();
+    assert_eq!(fresh, Lineage::Main);
+}
+
+#[test]
 fn a_run_in_a_session_of_its_own_below_a_daemon_without_one_is_owned() {
     let tree = Tree::new();
     // started by hand with nohup; the login it came from is over

@@ -71,6 +71,27 @@ fn a_run_below_a_namespaces_init_is_run_on_purpose_until_the_namespaces_maker_is
 }
 
 #[test]
+fn what_a_shell_left_to_a_namespaces_init_in_inits_own_session_is_an_orphan() {
+    let mut zoo = Zoo::nameless();
+    let (maker, script) = (unshare_pid(), zoo.script());
+    // without job control nobody makes a session: init, the shell and what it starts share the maker's
+    std::fs::write(zoo.folder().join("inner"), format!("python3 {script} & wait\n")).expect("a script");
+    let inner = zoo.folder().join("inner").display().to_string();
+    let line = format!("sh {inner} & while :; do wait; sleep 0.1; done");
+    zoo.start(&format!("run({}, 'sh', '-c', '{line}')", python_words(&maker)));
+    let run = only_run(&zoo);
+    let shell = id_of(read_stat(root(), run.pid).expect("stat").ppid);
+    let mut watch = Watch::over(&zoo);
+    look(&mut watch, run);
+    watch.silence("its shell waits for it");
+    end(shell);
+    let alert = watch.alert("what the shell left");
+    assert_eq!(alert.finding.signal, SignalKind::ProcOrphaned);
+    end(run);
+    watch.recovery("its end");
+}
+
+#[test]
 fn a_run_that_entered_a_namespace_from_outside_is_told_by_age_alone_before_and_after_its_starters_end() {
     let mut zoo = Zoo::nameless();
     let maker = unshare_pid();

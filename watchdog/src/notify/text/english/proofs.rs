@@ -175,6 +175,9 @@ fn adopter(reaper: &Reaper) -> Said {
         Reaper::Adopter { name, pid } => {
             known(Said::default(), name, *pid).text(" of another session, which adopted it")
         }
+        Reaper::Heir { name, pid, before } => {
+            known(Said::default(), name, *pid).text(format!(", which adopted it from {before}"))
+        }
         Reaper::UserManager { pid } => Said::of(format!("the service manager of a user ({pid})")),
         Reaper::Known { name, pid } => known(Said::of("the reaper "), name, *pid),
         Reaper::Core => Said::of("the core, which did not register it"),

@@ -170,6 +170,9 @@ fn adopter(reaper: &Reaper) -> Said {
             known(Said::default().name("init").text(" внешнего пространства pid, "), name, *pid)
         }
         Reaper::Adopter { name, pid } => known(Said::default(), name, *pid).text(" из другой сессии"),
+        Reaper::Heir { name, pid, before } => {
+            known(Said::default(), name, *pid).text(format!(", раньше родителем был {before}"))
+        }
         Reaper::UserManager { pid } => Said::of(format!("менеджер сервисов пользователя ({pid})")),
         Reaper::Known { name, pid } => known(Said::default(), name, *pid),
         Reaper::Core => core_name().text(", который его не регистрировал"),

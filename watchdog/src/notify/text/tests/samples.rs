@@ -211,6 +211,7 @@ fn reapers(names: Names) -> Vec<Reaper> {
         Reaper::NamespaceInit { .. } => Reaper::NamespaceInit { name: name(), pid: 700 },
         Reaper::OuterInit { .. } => Reaper::OuterInit { name: name(), pid: 704 },
         Reaper::Adopter { .. } => Reaper::Adopter { name: name(), pid: 705 },
+        Reaper::Heir { .. } => Reaper::Heir { name: name(), pid: 706, before: 699 },
         Reaper::UserManager { .. } => Reaper::UserManager { pid: 701 },
         Reaper::Known { .. } => Reaper::Known { name: name(), pid: 702 },
         Reaper::Core => Reaper::Core,
