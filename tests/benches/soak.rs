@@ -1,0 +1,80 @@
+//! What the watchdog keeps after very many ticks on a large host with churn, by an accelerated clock: the middle of the
+//! watchdog over a written host, as in the soak test, at the size that the budget names. Prints numbers, asserts nothing.
+//!
+//! `cargo bench -p orch-tests --bench soak [-- TICKS [PROCESSES]]` (100,000 ticks, 10,000 processes).
+
+#![expect(clippy::expect_used, reason = "a bench that cannot start has nothing to say")]
+
+#[path = "../../watchdog/tests/defaults/mod.rs"]
+mod defaults;
+#[path = "../../watchdog/tests/proc_support/mod.rs"]
+mod proc_support;
+#[path = "../../watchdog/tests/soaked/mod.rs"]
+mod soaked;
+
+use std::fs;
+use std::io::{Write as _, stdout};
+
+use rustix::time::{ClockId, clock_gettime};
+use soaked::{Soak, anonymous_kib};
+
+/// Ticks, unless the command line says otherwise.
+const TICKS: u64 = 100_000;
+/// Processes on the host, unless the command line says otherwise.
+const PROCESSES: u64 = 10_000;
+/// Processes that go, and as many that come, between two ticks.
+const CHURN: usize = 20;
+/// The tick that the watchdog is told of, milliseconds.
+const TICK_MS: i64 = 15_000;
+/// Rows of the table.
+const ROWS: u64 = 10;
+
+fn main() {
+    let mut asked = std::env::args().filter_map(|word| word.parse().ok());
+    let ticks: u64 = asked.next().unwrap_or(TICKS);
+    let size = usize::try_from(asked.next().unwrap_or(PROCESSES)).expect("a number of processes");
+    let mut soak = Soak::new(size, CHURN, TICK_MS, defaults::thresholds());
+    let mut out = stdout().lock();
+    writeln!(out, "{size} processes, {CHURN} of them others at each tick, one more family a tick")
+        .expect("written");
+    writeln!(
+        out,
+        "{:>9} {:>9} {:>9} {:>12} {:>9} {:>11} {:>12}",
+        "ticks", "anon MiB", "RSS MiB", "state bytes", "alerts", "recoveries", "µs CPU a tick"
+    )
+    .expect("written");
+    let step = (ticks / ROWS).max(1);
+    let mut spent = 0.0;
+    for tick in 1..=ticks {
+        let before = cpu_us();
+        soak.tick();
+        spent += cpu_us() - before;
+        if tick % step == 0 {
+            let (alerts, recoveries) = soak.told;
+            writeln!(
+                out,
+                "{tick:>9} {:>9.2} {:>9.2} {:>12} {alerts:>9} {recoveries:>11} {:>12.0}",
+                anonymous_kib() as f64 / 1024.0,
+                resident_mib(),
+                soak.state_bytes(),
+                spent / step as f64
+            )
+            .expect("written");
+            spent = 0.0;
+        }
+    }
+}
+
+/// CPU of this thread so far, microseconds; what the written host costs is in it.
+fn cpu_us() -> f64 {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    used.tv_sec as f64 * 1e6 + used.tv_nsec as f64 / 1e3
+}
+
+/// Resident memory of this process.
+fn resident_mib() -> f64 {
+    let text = fs::read_to_string("/proc/self/status").expect("own status");
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    let kibibytes: f64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
+    kibibytes / 1024.0
+}
