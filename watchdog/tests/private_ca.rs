@@ -162,7 +162,7 @@ async fn with_the_private_authority_every_connection_is_made_and_without_it_none
         world.telegram.chat(CHAT).iter().any(|shown| shown.text.contains("the core")).then_some(())
     })
     .await;
-    assert_eq!(friend.stop(), Some(0));
+    friend.kill();
     let taken = world.ask(Some(&ca_file), &["test-alert"]);
     assert_eq!(said(&taken), "telegram: taken\nalertmanager: taken\n");
     let polls = world.core.polls();
