@@ -65,7 +65,6 @@ impl Trust {
     }
 
     /// A client that believes these, to be furnished by whoever needs it.
-    #[must_use]
     pub fn client(&self) -> ClientBuilder {
         self.extra.iter().cloned().fold(reqwest::Client::builder(), ClientBuilder::add_root_certificate)
     }
