@@ -25,4 +25,5 @@ pub mod sandbox;
 pub mod service;
 pub mod signals;
 pub mod store;
+pub mod survey;
 pub mod tick;

@@ -65,7 +65,7 @@ impl Line {
             commands: None,
         };
         let sender = TelegramSender::new(&settings, self.keeper.read(|state| state.moved_chat)).unwrap();
-        let voice = Voice { host: "h".into(), runbook_url: "r".into(), locale: Locale::English };
+        let voice = Voice { host: "h".into(), runbook_url: None, locale: Locale::English };
         let delivery = Delivery {
             keeper: self.keeper.clone(),
             voice,

@@ -51,6 +51,7 @@ impl Ledger {
                 NoticeKind::Alert
                 | NoticeKind::Reminder { .. }
                 | NoticeKind::Worse
+                | NoticeKind::Changed
                 | NoticeKind::Flapping { .. } => self.fire(notice, voice),
                 NoticeKind::Recovered { .. } => {
                     self.end(&notice.finding.key(), notice.at_ms, Some((notice, voice)));

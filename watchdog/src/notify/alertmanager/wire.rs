@@ -133,7 +133,9 @@ pub fn annotations(notice: &Notice, voice: &Voice) -> Words {
         ("summary", words.headline.plain()),
         ("description", description.join("\n")),
         ("command", command.unwrap_or_default()),
-        ("runbook_url", format!("{}#{}", voice.runbook_url, notice.finding.signal.name())),
+        // a link where there is one to follow, and always what prints the section
+        ("runbook_url", voice.section(notice.finding.signal).unwrap_or_default()),
+        ("runbook", text::runbook_command(notice.finding.signal)),
     ];
     for (name, value) in rows {
         if !value.is_empty() {
@@ -231,15 +233,18 @@ mod tests {
     fn annotations_hold_the_command_and_the_section_of_the_runbook() {
         let voice = Voice {
             host: "host-1".to_owned(),
-            runbook_url: "https://docs/runbook".to_owned(),
+            runbook_url: Some("https://docs/runbook".to_owned()),
             locale: text::Locale::English,
         };
         let notice = Notice { kind: NoticeKind::Alert, at_ms: 0, finding: finding("ORCH-1") };
         let annotations = annotations(&notice, &voice);
         assert_eq!(annotations["runbook_url"], "https://docs/runbook#agent_hung");
+        assert_eq!(annotations["runbook"], "orch-watchdog runbook agent_hung");
         assert_eq!(annotations["command"], "orch-core why ORCH-1");
         assert!(annotations["summary"].contains("ORCH-1"), "{annotations:?}");
         assert!(annotations["description"].contains("\nevidence"), "{annotations:?}");
+        let without = self::annotations(&notice, &Voice { runbook_url: None, ..voice });
+        assert!(!without.contains_key("runbook_url") && without.contains_key("runbook"), "{without:?}");
     }
 
     #[test]

@@ -325,7 +325,15 @@ fn a_starved_host_is_told_whatever_the_core_does_and_frozen_only_by_its_own_coll
 }
 
 fn backlog(channel: Channel, oldest_at_ms: Option<i64>) -> ChannelBacklog {
-    ChannelBacklog { channel, oldest_at_ms, notices: 1, parked: None, attempts: 4, failures: 4 }
+    ChannelBacklog {
+        channel,
+        oldest_at_ms,
+        notices: 1,
+        parked: None,
+        last_failure: None,
+        attempts: 4,
+        failures: 4,
+    }
 }
 
 #[test]
