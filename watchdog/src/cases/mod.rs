@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use policy::{Policy, SignalPolicy};
 use serde::{Deserialize, Serialize};
-pub use suppress::{Acknowledged, CaseId, Mute, MuteScope, Mutes, NotAcknowledged, Suppression};
+pub use suppress::{Acknowledged, CaseId, Mute, MuteScope, Mutes, NotAcknowledged, Silence, Suppression};
 
 use crate::signals::{CaseKey, Ending, Finding, HeldScope, Severity, SignalKind, SignalState};
 

@@ -127,7 +127,11 @@ fn announce(mut case: Case, now: i64, rules: &Rules<'_>) -> Stepped {
     // what is told now is worse than what was seen
     case.told.acknowledged = None;
     let finding = &case.finding;
-    case.told.last_alert = Some(LastAlert { at_ms: now, severity: finding.severity, signal: finding.signal });
+    // a new cause puts no reminder off
+    if kind != NoticeKind::Changed {
+        case.told.last_alert =
+            Some(LastAlert { at_ms: now, severity: finding.severity, signal: finding.signal });
+    }
     case.told.recovery_owed = true;
     let finding = if kind == NoticeKind::Changed { finding.led_by(&unnamed) } else { finding.clone() };
     let notice = Notice { kind, at_ms: now, finding };

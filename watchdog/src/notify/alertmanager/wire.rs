@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cases::Notice;
+use crate::cases::{Notice, Silence};
 use crate::notify::text::{self, Line, Voice};
 use crate::signals::{Entity, Facts, Finding};
 
@@ -143,6 +143,18 @@ pub fn annotations(notice: &Notice, voice: &Voice) -> Words {
         }
     }
     annotations
+}
+
+/// Why a watchdog's own messages say nothing more of an alert, as an annotation.
+#[must_use]
+pub fn silenced(silence: &Silence<'_>) -> (String, String) {
+    let words = match silence {
+        Silence::Muted(mute) => format!("muted until {} by {}", text::full_time(mute.until_ms), mute.by),
+        Silence::Acknowledged(seen) => {
+            format!("acknowledged by {} at {}", seen.by, text::full_time(seen.at_ms))
+        }
+    };
+    ("silenced".to_owned(), cut(&words, LABEL_MAX_CHARACTERS))
 }
 
 /// How long a test alert fires (one minute, in milliseconds).
