@@ -113,7 +113,7 @@ async fn an_outage_of_the_core_is_told_once_and_its_end_replies_to_it() {
         "{}",
         alert.text
     );
-    assert!(alert.text.ends_with("docs/runbook.md#core_down"), "{}", alert.text);
+    assert!(alert.text.ends_with("\nrunbook: orch-watchdog runbook core_down"), "{}", alert.text);
     world.polled(10).await;
     world.core.behave(CoreBehaviour::Starting);
     let told = world.messages(2).await;

@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use orch_watchdog::cases::{Notice, NoticeKind, Policy, STABLE_AFTER_MS, SignalPolicy, decide};
+use orch_watchdog::cases::{
+    FLAPPING_WINDOW_MS, Notice, NoticeKind, Policy, STABLE_AFTER_MS, SignalPolicy, decide,
+};
 use orch_watchdog::commands::{Command, Person, Target, Way, apply};
 use orch_watchdog::notify::text::{Locale, Voice};
 use orch_watchdog::notify::{Channel, compose};
@@ -122,7 +124,7 @@ fn states(sights: &[Sight; ENTITIES], blind: bool) -> Vec<SignalState> {
 #[derive(Debug, Clone)]
 struct Decided {
     notice: Notice,
-    /// Since the alert of its entity before this one; absent for the first.
+    /// Since the alert of its entity before this one; absent for the first of a case.
     after_alert_ms: Option<i64>,
     /// How often its entity had been seen to be calm by then.
     calms: u32,
@@ -140,6 +142,10 @@ struct Shown {
 }
 
 impl Shown {
+    fn changed_before(&self, ms: i64) -> bool {
+        self.since_change_ms.is_some_and(|since_ms| since_ms >= ms)
+    }
+
     fn pass(&mut self, by_ms: i64) {
         for since in [&mut self.since_change_ms, &mut self.since_alert_ms].into_iter().flatten() {
             *since = (*since + by_ms).max(0);
@@ -191,8 +197,15 @@ impl Model {
             let shown = &mut self.shown[index];
             if began_or_ended {
                 shown.since_change_ms = Some(0);
-            } else if shown.since_change_ms.is_some_and(|since| since >= STABLE_AFTER_MS) {
-                shown.calms += 1;
+            } else {
+                shown.calms += u32::from(shown.changed_before(STABLE_AFTER_MS));
+                // a case that is over for so long, its cooldown too, is forgotten: the next one is new
+                let forgotten = self.seen[index].is_none()
+                    && shown.changed_before(FLAPPING_WINDOW_MS)
+                    && shown.since_alert_ms.is_some_and(|since_ms| since_ms >= COOLDOWN);
+                if forgotten {
+                    shown.since_alert_ms = None;
+                }
             }
             match sight {
                 Sight::Held => {}
@@ -428,7 +441,7 @@ impl Machine {
                 self.model.decided.iter().filter(|decided| index_of(&decided.notice) == index).collect();
             let alerts: Vec<_> = of_entity.iter().filter(|decided| decided.notice.kind.is_alert()).collect();
             for pair in alerts.windows(2) {
-                let close = pair[1].after_alert_ms.is_none_or(|after_ms| after_ms < COOLDOWN);
+                let close = pair[1].after_alert_ms.is_some_and(|after_ms| after_ms < COOLDOWN);
                 let flapping = matches!(pair[1].notice.kind, NoticeKind::Flapping { .. });
                 let worse = rank(&pair[1].notice) > rank(&pair[0].notice);
                 prop_assert!(!close || flapping || worse, "two inside the cooldown: {pair:?}");

@@ -9,7 +9,7 @@ mod support;
 use orch_tests::documents;
 use orch_tests::fake_core::{CoreBehaviour, FakeCore};
 use orch_tests::fake_telegram::{FakeTelegram, Shown};
-use program::{Watchdog, ask, text_of};
+use program::{Watchdog, ask, plain, text_of};
 use support::until;
 
 const TOKEN: &str = "123456:stand-in-secret";
@@ -284,17 +284,20 @@ async fn a_scan_and_a_mistake_are_answered_in_the_language_of_the_chat() {
     let mut settings = world.settings();
     settings.push(("WATCHDOG_LOCALE", "ru"));
     settings.push(("WATCHDOG_PROC_ENABLED", "true"));
-    // this very watchdog, which is old enough after 60 ms
-    settings.push(("WATCHDOG_PROC_PATTERNS", "orch-watchdog"));
+    // a process of our own, which is old enough after 60 ms
+    settings.push(("WATCHDOG_PROC_PATTERNS", "re:^sleep 98761$"));
     settings.push(("WATCHDOG_PROC_AGE_MIN", "0.001"));
-    let watchdog = Watchdog::start(&settings, &world.log());
+    let mut sleeper = plain("sleep").arg("98761").spawn().unwrap();
+    let _watchdog = Watchdog::start(&settings, &world.log());
     let answer = world.command("/scan").await;
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
     let has = |words: &str| assert!(answer.contains(words), "{words:?} in {answer}");
     has("требуют внимания: ");
     has(" (прочитано процессов: ");
     has("orch-core не слышно: код 500; владельцы неизвестны");
-    has(" · владелец неизвестен · ".trim_start_matches(" · "));
-    has(&format!("{} ", watchdog.child.id()));
+    has(" · sleep 98761 · ");
+    has(&format!("\n  {} ", sleeper.id()));
     has("  признак: ");
     for english in ["need a look", "readable", "the core", "owner", "evidence", "process", "unknown"] {
         assert!(!answer.contains(english), "{english:?} in {answer}");
