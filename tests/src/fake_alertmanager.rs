@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
@@ -60,6 +60,8 @@ struct World {
     faults: VecDeque<PostFault>,
     standing: Option<PostFault>,
     posts: u64,
+    /// What a request must say of its sender, once somebody asks for it.
+    login: Option<String>,
 }
 
 impl FakeAlertmanager {
@@ -112,6 +114,11 @@ impl FakeAlertmanager {
         self.world().alerts.values().cloned().collect()
     }
 
+    /// From now on it takes only what carries this `Authorization` header.
+    pub fn ask_for(&self, authorization: &str) {
+        self.world().login = Some(authorization.to_owned());
+    }
+
     /// Requests so far.
     #[must_use]
     pub fn posts(&self) -> u64 {
@@ -133,10 +140,18 @@ fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn take(State(world): State<Arc<Mutex<World>>>, body: axum::body::Bytes) -> Response {
+async fn take(
+    State(world): State<Arc<Mutex<World>>>,
+    headers: HeaderMap,
+    body: axum::body::Bytes,
+) -> Response {
     let fault = {
         let mut world = lock(&world);
         world.posts += 1;
+        let said = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if world.login.is_some() && world.login.as_deref() != said {
+            return (StatusCode::UNAUTHORIZED, "Unauthorized").into_response();
+        }
         world.standing.or_else(|| world.faults.pop_front())
     };
     match fault {

@@ -25,5 +25,6 @@ pub mod sandbox;
 pub mod service;
 pub mod signals;
 pub mod store;
+pub mod survey;
 pub mod tick;
 pub mod trust;

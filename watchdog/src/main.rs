@@ -51,7 +51,7 @@ fn wire(verb: Verb, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "a setting is not known");
     }
-    runtime.block_on(service::run(&config, &confinement, cli::scan_text))?;
+    runtime.block_on(service::run(&config, &confinement, cli::survey))?;
     Ok(ExitCode::SUCCESS)
 }
 

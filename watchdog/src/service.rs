@@ -43,6 +43,7 @@ use crate::proc_watch::{self, ProcWatch};
 use crate::sandbox::{Confinement, Writable};
 use crate::signals::{SignalKind, Thresholds};
 use crate::store::{Opened, Store, StoreError};
+use crate::survey::Survey;
 use crate::tick::{ProcSource, TickKind, Ticker};
 
 /// Longest wait for the core in one tick; a shorter tick waits no longer than itself.
@@ -106,18 +107,14 @@ pub trait WatchedProcSource: ProcSource {
     fn ended(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 
-/// Looks at the host at once and puts it in words, for `/scan`; may block.
-pub type ScanText = fn(&WatchdogConfig) -> Option<String>;
+/// Looks at the host at once, for `/scan`; may block.
+pub type Look = fn(&WatchdogConfig) -> Result<Survey, String>;
 
 /// Runs until a signal asks to stop.
 ///
 /// # Errors
 /// When something needed cannot be set up.
-pub async fn run(
-    config: &WatchdogConfig,
-    confinement: &Confinement,
-    scan: ScanText,
-) -> Result<(), ServiceError> {
+pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look) -> Result<(), ServiceError> {
     tell_confinement(config, confinement);
     let mut terminate = handler(UnixSignal::terminate())?;
     let mut interrupt = handler(UnixSignal::interrupt())?;
@@ -138,7 +135,7 @@ pub async fn run(
         None => None,
     };
     let alertmanager = match &config.alertmanager {
-        Some(settings) => Some((settings.clone(), AlertmanagerClient::new(&settings.url, trust)?)),
+        Some(settings) => Some((settings.clone(), AlertmanagerClient::new(settings, trust)?)),
         None => None,
     };
     let heartbeat_sender = config.heartbeat_url.as_ref();
@@ -321,7 +318,7 @@ fn listen(
     desk: &Desk,
     keeper: &Keeper,
     stop: &CancellationToken,
-    scan: ScanText,
+    scan: Look,
 ) -> Result<Option<SharedPollReport>, ServiceError> {
     let Some(telegram) = &config.telegram else { return Ok(None) };
     let Some(lists) = telegram.commands.clone() else { return Ok(None) };

@@ -5,7 +5,7 @@
 //! file that cannot be read is set aside under another name and told. It does not know when to save
 //! (`keeper`). Invariant: one process a directory, held by a file lock that dies with it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt as _;
@@ -18,9 +18,11 @@ use crate::cases::{AlertState, Notice};
 use crate::chat::ChatMemory;
 use crate::commands::Way;
 use crate::failpoint;
+use crate::notify::Channel;
 use crate::notify::alertmanager::ledger::Ledger;
 use crate::notify::outbox::Outbox;
 use crate::notify::text;
+use crate::notify::wait::Wait;
 use crate::proc::ProcMemory;
 use crate::signals::{Memory, Severity, SignalKind};
 
@@ -66,6 +68,9 @@ pub struct Durable {
     /// What people commanded, oldest first.
     #[serde(default)]
     pub commands: VecDeque<CommandRow>,
+    /// How long each channel asked to be left alone.
+    #[serde(default)]
+    pub waits: BTreeMap<Channel, Wait>,
 }
 
 /// One command that changed something.
@@ -373,6 +378,21 @@ mod tests {
         drop(opened);
         assert_eq!(Store::open(dir.path(), 3).unwrap().state, state);
         assert_eq!(peek(dir.path()), Ok(Some(state)));
+    }
+
+    /// As the first version wrote it, before there were chats, commands, waits and told causes.
+    #[test]
+    fn a_state_of_an_earlier_program_is_read_whole() {
+        let text = include_str!("store/state-of-first-version.json");
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(STATE_FILE), text).unwrap();
+        let opened = Store::open(dir.path(), 7).unwrap();
+        assert_eq!(opened.set_aside, None);
+        let state = opened.state;
+        assert_eq!(state.alerts.told().count(), 1);
+        assert_eq!((state.outbox.depth(Channel::Telegram), state.outbox.last_seq()), (1, 2));
+        assert_eq!(state.history.len(), 1);
+        assert_eq!((state.waits.len(), state.commands.len()), (0, 0));
     }
 
     #[test]

@@ -188,6 +188,7 @@ fn backlogs(
             attempts: report.attempts,
             failures: report.failures.iter().sum(),
             parked: report.parked,
+            last_failure: report.last_failure,
         }
     };
     channels.iter().map(backlog).collect()

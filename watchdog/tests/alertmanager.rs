@@ -105,7 +105,8 @@ async fn a_real_alertmanager_shows_the_alert_and_tells_its_end() {
     let annotations = &alert["annotations"];
     let summary = annotations["summary"].as_str().unwrap();
     assert!(summary.starts_with("the core does not answer: it answers 500"), "{summary}");
-    assert_eq!(annotations["runbook_url"], "docs/runbook.md#core_down");
+    assert_eq!(annotations["runbook"], "orch-watchdog runbook core_down");
+    assert!(annotations.get("runbook_url").is_none(), "there is no address of it");
     assert!(annotations["description"].as_str().unwrap().contains("\nevidence"), "{annotations}");
     assert_eq!(alert["status"]["state"], "active");
     let started = alert["startsAt"].clone();
@@ -241,4 +242,125 @@ async fn an_unchanged_alert_is_told_again_after_a_restart_and_to_one_that_forgot
     let _watchdog = world.start();
     let again = told(&fake, "the alert again", fires).await;
     assert_eq!((again.labels, again.starts_at), (alert.labels, alert.starts_at));
+}
+
+const TOKEN: &str = "token-that-nobody-may-read";
+const PASSWORD: &str = "hunter2-word";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bearer_token_is_shown_to_the_alertmanager_and_to_nobody_else() {
+    let fake = FakeAlertmanager::start().await.unwrap();
+    fake.ask_for(&format!("Bearer {TOKEN}"));
+    let world = World::new(fake.url()).await;
+    let file = world.dir.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let mut settings = world.settings();
+    settings.push(("WATCHDOG_LOG", "trace"));
+    // without it: refused, and the channel says so
+    let asked = ask(&settings, &["test-alert"]);
+    assert_eq!(asked.status.code(), Some(1), "{asked:?}");
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("status 401"), "{asked:?}");
+    settings.push(("WATCHDOG_ALERTMANAGER_TOKEN_FILE", file.to_str().unwrap()));
+    world.core.behave(down());
+    let watchdog = Watchdog::start(&settings, &world.log());
+    told(&fake, "the alert", fires).await;
+    world.metric("orch_watchdog_outbox_notices{channel=\"alertmanager\"} 0").await;
+    let shown = ask(&settings, &["check-config", "--print-env"]);
+    let (_, metrics) = world.page("/metrics").await;
+    assert_eq!(watchdog.stop(), Some(0));
+    let log = text_of(&world.log());
+    assert!(log.contains("watching"), "{log}");
+    let state = text_of(&world.dir.path().join("state.json"));
+    for text in [log, state, metrics, String::from_utf8(shown.stdout).unwrap()] {
+        assert!(!text.is_empty() && !text.contains(TOKEN), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_alertmanager_behind_a_password_takes_alerts_of_whoever_has_it() {
+    // bcrypt of PASSWORD
+    const HASH: &str = "$2b$05$abcdefghijklmnopqrstuuJLRiZHfHf1ONVmEmugoD52gwuycYTvy";
+    let alertmanager = RealAlertmanager::start_with_login("watchdog", PASSWORD, HASH).await;
+    let world = World::new(alertmanager.url()).await;
+    let mut settings = world.settings();
+    settings.push(("WATCHDOG_ALERTMANAGER_USER", "watchdog"));
+    let with = |password| {
+        let mut settings = settings.clone();
+        settings.push(("WATCHDOG_ALERTMANAGER_PASSWORD", password));
+        settings
+    };
+    let refused = ask(&with("another"), &["test-alert"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("status 401"), "{refused:?}");
+    assert!(alertmanager.active().await.is_empty());
+    world.core.behave(down());
+    let _watchdog = Watchdog::start(&with(PASSWORD), &world.log());
+    let alert = until("the alert", async || alertmanager.active().await.into_iter().next()).await;
+    assert_eq!(alert["labels"]["alertname"], "OrchCoreDown");
+    assert!(!text_of(&world.log()).contains(PASSWORD));
+}
+
+/// What a person silences here is silenced in the messages of this watchdog. An alert that an
+/// Alertmanager knows goes on there, with a word on it: its end would be told to everybody as a
+/// recovery that never was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_muted_or_acknowledged_stays_in_a_real_alertmanager_and_says_so_until_it_is_over() {
+    let alertmanager = RealAlertmanager::start().await;
+    let world = World::new(alertmanager.url()).await;
+    world.core.behave(down());
+    let _watchdog = world.start();
+    let alert = until("the alert", async || alertmanager.active().await.into_iter().next()).await;
+    assert!(alert["annotations"].get("silenced").is_none(), "{alert}");
+    for (verb, words) in [
+        (vec!["mute", "core_down", "1h"], "muted until "),
+        (vec!["unmute", "core_down"], ""),
+        (vec!["ack", "c1"], "acknowledged by "),
+    ] {
+        let asked = ask(&world.settings(), &verb);
+        assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+        let known = until("its word in Alertmanager", async || {
+            let known = alertmanager.active().await.into_iter().next()?;
+            let said = known["annotations"]["silenced"].as_str().unwrap_or_default().to_owned();
+            (said.starts_with(words) && said.is_empty() == words.is_empty()).then_some(known)
+        })
+        .await;
+        assert_eq!(
+            (&known["fingerprint"], &known["startsAt"], &known["status"]["state"]),
+            (&alert["fingerprint"], &alert["startsAt"], &alert["status"]["state"]),
+            "the same alert"
+        );
+    }
+    world.core.behave(alive());
+    let heard = until("the receiver to hear of its end", async || {
+        let heard = alertmanager.notified();
+        heard.iter().any(|(status, _)| status == "resolved").then_some(heard)
+    })
+    .await;
+    let statuses: Vec<&str> = heard.iter().map(|(status, _)| status.as_str()).collect();
+    assert_eq!(statuses, ["firing", "resolved"], "no end before the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_muted_before_it_began_reaches_no_alertmanager() {
+    let alertmanager = RealAlertmanager::start().await;
+    let world = World::new(alertmanager.url()).await;
+    let _watchdog = world.start();
+    until("a tick", async || (world.page("/healthz").await.0 == 200).then_some(())).await;
+    let asked = ask(&world.settings(), &["mute", "core_down", "1h"]);
+    assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+    world.core.behave(down());
+    world.metric("orch_watchdog_signals_suppressed{reason=\"muted\",signal=\"core_down\"} 1").await;
+    let asked = ask(&world.settings(), &["test-alert"]);
+    assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+    let names: Vec<_> =
+        alertmanager.active().await.into_iter().map(|alert| alert["labels"]["alertname"].clone()).collect();
+    assert_eq!(names, ["OrchTestAlert"]);
+    // the mute over, it is told
+    let asked = ask(&world.settings(), &["unmute", "core_down"]);
+    assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+    until("the alert", async || {
+        let known = alertmanager.active().await;
+        known.iter().any(|alert| alert["labels"]["alertname"] == "OrchCoreDown").then_some(())
+    })
+    .await;
 }

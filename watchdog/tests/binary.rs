@@ -113,7 +113,7 @@ async fn an_outage_of_the_core_is_told_once_and_its_end_replies_to_it() {
         "{}",
         alert.text
     );
-    assert!(alert.text.ends_with("docs/runbook.md#core_down"), "{}", alert.text);
+    assert!(alert.text.ends_with("\nrunbook: orch-watchdog runbook core_down"), "{}", alert.text);
     world.polled(10).await;
     world.core.behave(CoreBehaviour::Starting);
     let told = world.messages(2).await;
@@ -168,6 +168,45 @@ async fn what_telegram_did_not_take_survives_a_kill_and_leaves_as_one_line() {
     let told = world.messages(1).await;
     assert!(told[0].text.contains("was on from ") && told[0].text.contains("is over"), "{told:?}");
     assert_eq!(told[0].text.lines().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_that_telegram_asked_for_is_kept_over_a_kill() {
+    let world = World::new().await;
+    world.telegram.fault(Fault::Flood(Duration::from_secs(10)));
+    world.core.behave(down());
+    let watchdog = world.start();
+    until("the wait in the state file", async || {
+        text_of(&world.dir.path().join("state.json")).contains("\"waits\":{\"telegram\"").then_some(())
+    })
+    .await;
+    watchdog.kill();
+    let _watchdog = world.start();
+    world.logged("the channel asked to wait, before this start").await;
+    world.messages(1).await;
+    assert_eq!((world.telegram.calls(), world.telegram.refused_by_flood()), (2, 0), "no call in between");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_runbook_is_in_the_program_for_whoever_has_no_address_of_it() {
+    let world = World::new().await;
+    world.core.behave(down());
+    let _watchdog = world.start();
+    let told = world.messages(1).await;
+    let line = told[0].text.lines().find_map(|line| line.strip_prefix("runbook: ")).unwrap().to_owned();
+    let words: Vec<&str> = line.trim_matches('`').split(' ').collect();
+    assert_eq!(words[0], "orch-watchdog");
+    let printed = ask(&world.settings(), &words[1..]);
+    let section = String::from_utf8(printed.stdout).unwrap();
+    assert!(printed.status.success() && section.starts_with("## core_down\n"), "{section}");
+    assert_eq!(ask(&world.settings(), &["runbook", "core_dwn"]).status.code(), Some(64));
+    let linked = [("WATCHDOG_RUNBOOK_URL", "https://wiki.example/orch/runbook.md")];
+    let other = World::new().await;
+    other.core.behave(down());
+    let _other_watchdog = other.start_with(&linked);
+    let told = other.messages(1).await;
+    let link = "runbook: https://wiki.example/orch/runbook.md#core_down";
+    assert!(told[0].text.lines().any(|line| line == link), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

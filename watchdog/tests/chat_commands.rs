@@ -9,7 +9,7 @@ mod support;
 use orch_tests::documents;
 use orch_tests::fake_core::{CoreBehaviour, FakeCore};
 use orch_tests::fake_telegram::{FakeTelegram, Shown};
-use program::{Watchdog, ask, text_of};
+use program::{Watchdog, ask, plain, text_of};
 use support::until;
 
 const TOKEN: &str = "123456:stand-in-secret";
@@ -275,4 +275,35 @@ async fn a_scan_looks_at_the_host_at_once() {
     // processes come and go in between
     let words = |line: &str| line.replace(|sign: char| sign.is_ascii_digit(), "");
     assert_eq!(words(first), words(said_first), "{answer}\n{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_and_a_mistake_are_answered_in_the_language_of_the_chat() {
+    let world = World::new().await;
+    world.core.behave(CoreBehaviour::Refuses(500, "broken".to_owned()));
+    let mut settings = world.settings();
+    settings.push(("WATCHDOG_LOCALE", "ru"));
+    settings.push(("WATCHDOG_PROC_ENABLED", "true"));
+    // a process of our own, which is old enough after 60 ms
+    settings.push(("WATCHDOG_PROC_PATTERNS", "re:^sleep 98761$"));
+    settings.push(("WATCHDOG_PROC_AGE_MIN", "0.001"));
+    let mut sleeper = plain("sleep").arg("98761").spawn().unwrap();
+    let _watchdog = Watchdog::start(&settings, &world.log());
+    let answer = world.command("/scan").await;
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let has = |words: &str| assert!(answer.contains(words), "{words:?} in {answer}");
+    has("требуют внимания: ");
+    has(" (прочитано процессов: ");
+    has("orch-core не слышно: код 500; владельцы неизвестны");
+    has(" · sleep 98761 · ");
+    has(&format!("\n  {} ", sleeper.id()));
+    has("  признак: ");
+    for english in ["need a look", "readable", "the core", "owner", "evidence", "process", "unknown"] {
+        assert!(!answer.contains(english), "{english:?} in {answer}");
+    }
+    let answer = world.command("/mute core_down").await;
+    assert!(answer.starts_with("не сказано, надолго ли: mute SIGNAL|ID DURATION"), "{answer}");
+    let answer = world.command("/mute core_down 59s").await;
+    assert!(answer.starts_with("«59s» не годится как длительность: самая короткая — 1m"), "{answer}");
 }

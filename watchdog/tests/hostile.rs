@@ -65,7 +65,8 @@ fn say(tree: &Tree) -> Said {
     for notice in &notices {
         outbox.push(&[Channel::Telegram], notice);
     }
-    let voice = Voice { host: "host-1".to_owned(), runbook_url: "r.md".to_owned(), locale: Locale::English };
+    let voice =
+        Voice { host: "host-1".to_owned(), runbook_url: Some("r.md".to_owned()), locale: Locale::English };
     let waiting = outbox.waiting(Channel::Telegram, u64::MAX);
     let messages: Vec<Message> = compose::next(&outbox, &waiting, &voice, None).into_iter().collect();
     Said {

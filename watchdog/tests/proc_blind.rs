@@ -200,6 +200,7 @@ fn a_tree_of_another_boot_is_another_host() {
             NoticeKind::Alert
             | NoticeKind::Reminder { .. }
             | NoticeKind::Worse
+            | NoticeKind::Changed
             | NoticeKind::Flapping { .. } => None,
         })
         .collect();

@@ -16,11 +16,12 @@ use orch_watchdog::notify::delivery::{self, Buttons, ChannelReport, Delivery, Sh
 use orch_watchdog::notify::outbox::MessageRef;
 use orch_watchdog::notify::telegram::TelegramSender;
 use orch_watchdog::notify::text::{Locale, Voice};
+use orch_watchdog::notify::wait::Wait;
 use orch_watchdog::signals::{
     AgentHungFacts, CoreDownFacts, Ending, Entity, Facts, Finding, HangCause, Severity, SignalKind,
     SignalState,
 };
-use orch_watchdog::store::{MovedChat, Store};
+use orch_watchdog::store::{self, MovedChat, Store};
 use orch_watchdog::trust::Trust;
 use support::until;
 use tokio::sync::Notify;
@@ -36,26 +37,31 @@ struct Line {
     report: SharedReport,
     unpark: Arc<Notify>,
     stop: CancellationToken,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Line {
     async fn new() -> Self {
+        let line = Self::idle().await;
+        line.deliver();
+        line
+    }
+
+    /// Without a loop that delivers.
+    async fn idle() -> Self {
         let telegram = FakeTelegram::strict(TOKEN).await.unwrap();
         telegram.add_chat(CHAT);
         let dir = tempfile::tempdir().unwrap();
         let opened = Store::open(dir.path(), 0).unwrap();
         let (keeper, _writer) = Keeper::start(Arc::new(opened.store), opened.state).unwrap();
-        let line = Self {
+        Self {
             telegram,
             keeper,
             report: SharedReport::default(),
             unpark: Arc::default(),
             stop: CancellationToken::new(),
-            _dir: dir,
-        };
-        line.deliver();
-        line
+            dir,
+        }
     }
 
     fn deliver(&self) {
@@ -67,7 +73,7 @@ impl Line {
         };
         let moved = self.keeper.read(|state| state.moved_chat);
         let sender = TelegramSender::new(&settings, moved, &Trust::default()).unwrap();
-        let voice = Voice { host: "h".into(), runbook_url: "r".into(), locale: Locale::English };
+        let voice = Voice { host: "h".into(), runbook_url: None, locale: Locale::English };
         let delivery = Delivery {
             keeper: self.keeper.clone(),
             voice,
@@ -349,4 +355,75 @@ async fn after_an_hour_of_outage_a_handful_of_messages_is_true_now() {
         assert!(held || over != fires, "{job}: fires {fires}, told: {last}");
     }
     assert!(named > 10, "{named}: {news:?}");
+}
+
+/// A wait as an earlier life of the watchdog left it in the state.
+fn remember_wait(line: &Line, asked_ago_ms: i64, wait: Duration) {
+    let asked_at_ms = jiff::Timestamp::now().as_millisecond() - asked_ago_ms;
+    line.keeper.change(|state| {
+        state.waits.insert(Channel::Telegram, Wait::asked(asked_at_ms, wait));
+        ((), Worth::Saving)
+    });
+}
+
+#[tokio::test]
+async fn a_wait_that_was_asked_for_is_on_disk_until_another_word() {
+    let line = Line::new().await;
+    line.telegram.fault(Fault::Flood(Duration::from_secs(2)));
+    line.tell(&[1], &NoticeKind::Alert);
+    let kept = until("the wait on disk", async || {
+        let state = store::peek(line.dir.path()).unwrap()?;
+        state.waits.get(&Channel::Telegram).copied()
+    })
+    .await;
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    assert!(kept.left(now_ms) <= Duration::from_secs(2), "{kept:?}");
+    let reason =
+        line.report("its reason", |report| report.last_failure.is_some()).await.last_failure.unwrap();
+    assert_eq!((reason.reason.name(), reason.wait_ms), ("rate_limited", Some(2_000)));
+    line.told(CHAT, 1).await;
+    until("no wait on disk", async || {
+        let state = store::peek(line.dir.path()).unwrap()?;
+        state.waits.is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(line.report.read().last_failure, None);
+}
+
+#[tokio::test]
+async fn a_wait_of_an_earlier_life_is_waited_out_without_a_call() {
+    let line = Line::idle().await;
+    remember_wait(&line, 1_000, Duration::from_secs(3));
+    line.tell(&[1], &NoticeKind::Alert);
+    line.deliver();
+    let waits = line.report("the wait", |report| report.last_failure.is_some()).await;
+    assert_eq!((waits.attempts, line.telegram.calls(), line.waiting()), (0, 0, 1));
+    line.told(CHAT, 1).await;
+    assert_eq!(line.telegram.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_wait_that_is_over_or_of_a_clock_gone_wild_holds_nothing_up() {
+    for (asked_ago_ms, wait) in [
+        (10_000, Duration::from_secs(5)),
+        // the clock was a century ahead when it was asked for
+        (-3_155_760_000_000, Duration::from_secs(1)),
+    ] {
+        let line = Line::idle().await;
+        remember_wait(&line, asked_ago_ms, wait);
+        line.tell(&[1], &NoticeKind::Alert);
+        line.deliver();
+        assert_eq!(line.told(CHAT, 1).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_test_alert_that_was_taken_ends_a_wait_of_an_earlier_life() {
+    let line = Line::idle().await;
+    remember_wait(&line, 0, Duration::from_secs(86_400));
+    line.tell(&[1], &NoticeKind::Alert);
+    line.deliver();
+    line.report("the wait", |report| report.last_failure.is_some()).await;
+    line.unpark.notify_one();
+    line.told(CHAT, 1).await;
 }

@@ -2,7 +2,8 @@
 //!
 //! Responsible for `decide`, a pure function from the state so far, the states of all signals and
 //! the time to a new state and notices. It knows nothing of channels and texts. Invariants, held by
-//! properties: no two alerts of an entity inside its cooldown unless it got worse; at most one
+//! properties: no two alerts of an entity inside its cooldown unless it got worse or has
+//! another cause; at most one
 //! recovery an alert; no recovery without an alert; nothing from what could not be seen; the same
 //! input gives the same output. There is no special case for a start of the program: what was told
 //! is in the state, so an unchanged condition stays silent and an ended one recovers. What people
@@ -12,11 +13,11 @@ mod policy;
 mod step;
 mod suppress;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use policy::{Policy, SignalPolicy};
 use serde::{Deserialize, Serialize};
-pub use suppress::{Acknowledged, CaseId, Mute, MuteScope, Mutes, NotAcknowledged, Suppression};
+pub use suppress::{Acknowledged, CaseId, Mute, MuteScope, Mutes, NotAcknowledged, Silence, Suppression};
 
 use crate::signals::{CaseKey, Ending, Finding, HeldScope, Severity, SignalKind, SignalState};
 
@@ -31,6 +32,9 @@ pub const FLAPPING_WINDOW_MS: i64 = 3_600_000;
 
 /// A flapping case without a change for this long is stable again (30 minutes, in milliseconds).
 pub const STABLE_AFTER_MS: i64 = 1_800_000;
+
+/// Causes of one case that are told at once between two reminders; further ones wait for the reminder.
+pub const CAUSES_TOLD_AT_ONCE: usize = 8;
 
 /// Cases that are over and owe nothing are remembered at most this many.
 const RECOVERED_KEPT: usize = 2_000;
@@ -103,6 +107,10 @@ pub struct Told {
     /// Somebody has seen it.
     #[serde(default)]
     acknowledged: Option<Acknowledged>,
+    /// Causes that were named since the last alert or reminder; absent in a state of an earlier
+    /// program, which did not keep them.
+    #[serde(default)]
+    causes: Option<BTreeSet<String>>,
 }
 
 /// The last alert of a case.
@@ -144,6 +152,8 @@ pub enum NoticeKind {
     },
     /// It got worse: a higher severity, or a signal that supersedes.
     Worse,
+    /// It holds for a cause that was not named yet.
+    Changed,
     /// It comes and goes; held from here on until it is stable.
     Flapping {
         /// Changes within the last hour.
@@ -163,7 +173,7 @@ impl NoticeKind {
     #[must_use]
     pub fn is_alert(&self) -> bool {
         match self {
-            Self::Alert | Self::Reminder { .. } | Self::Worse | Self::Flapping { .. } => true,
+            Self::Alert | Self::Reminder { .. } | Self::Worse | Self::Changed | Self::Flapping { .. } => true,
             Self::Recovered { .. } => false,
         }
     }
@@ -175,6 +185,7 @@ impl NoticeKind {
             Self::Alert => "alert",
             Self::Reminder { .. } => "reminder",
             Self::Worse => "worse",
+            Self::Changed => "changed",
             Self::Flapping { .. } => "flapping",
             Self::Recovered { .. } => "recovered",
         }

@@ -4,9 +4,11 @@
 //! ways into `Firing`.
 
 use super::{
-    CHANGES_KEPT, Case, FLAPPING_CHANGES, FLAPPING_WINDOW_MS, Input, LastAlert, Mutes, Notice, NoticeKind,
-    Phase, Policy, STABLE_AFTER_MS, SignalPolicy, Told,
+    CAUSES_TOLD_AT_ONCE, CHANGES_KEPT, Case, FLAPPING_CHANGES, FLAPPING_WINDOW_MS, Input, LastAlert, Mutes,
+    Notice, NoticeKind, Phase, Policy, STABLE_AFTER_MS, SignalPolicy, Told,
 };
+use std::collections::BTreeSet;
+
 use crate::signals::Ending;
 
 /// What came of a step.
@@ -111,10 +113,13 @@ fn announce(mut case: Case, now: i64, rules: &Rules<'_>) -> Stepped {
         Some(last) if case.rank() > last.rank() => Some(NoticeKind::Worse),
         Some(_) if case.told.flapping => None,
         Some(_) if changes > FLAPPING_CHANGES => Some(NoticeKind::Flapping { changes }),
-        Some(last) => case.due(last, now, patience),
+        Some(last) => case.due(last, now, patience).or_else(|| case.changed_cause()),
     };
     let Some(kind) = due else { return Stepped::quiet(case) };
+    let unnamed = case.unnamed_causes();
+    case.name_causes(&kind);
     match &kind {
+        NoticeKind::Changed => {}
         NoticeKind::Reminder { count } => case.told.reminders = *count,
         NoticeKind::Flapping { .. } => case.told.flapping = true,
         NoticeKind::Alert | NoticeKind::Worse | NoticeKind::Recovered { .. } => case.told.reminders = 0,
@@ -122,9 +127,14 @@ fn announce(mut case: Case, now: i64, rules: &Rules<'_>) -> Stepped {
     // what is told now is worse than what was seen
     case.told.acknowledged = None;
     let finding = &case.finding;
-    case.told.last_alert = Some(LastAlert { at_ms: now, severity: finding.severity, signal: finding.signal });
+    // a new cause puts no reminder off
+    if kind != NoticeKind::Changed {
+        case.told.last_alert =
+            Some(LastAlert { at_ms: now, severity: finding.severity, signal: finding.signal });
+    }
     case.told.recovery_owed = true;
-    let notice = Notice { kind, at_ms: now, finding: finding.clone() };
+    let finding = if kind == NoticeKind::Changed { finding.led_by(&unnamed) } else { finding.clone() };
+    let notice = Notice { kind, at_ms: now, finding };
     Stepped { case: Some(case), notice: Some(notice) }
 }
 
@@ -174,6 +184,31 @@ impl Case {
             (false, _) => None,
             (true, true) => Some(NoticeKind::Reminder { count: self.told.reminders.saturating_add(1) }),
             (true, false) => Some(NoticeKind::Alert),
+        }
+    }
+
+    /// A told case that goes on for a cause that was not named since the last alert or reminder. A
+    /// cause that leaves and comes back is not news, so a cause is told at once only once between two
+    /// reminders.
+    fn changed_cause(&self) -> Option<NoticeKind> {
+        let room = self.told.causes.as_ref().is_some_and(|named| named.len() < CAUSES_TOLD_AT_ONCE);
+        (self.told.recovery_owed && room && !self.unnamed_causes().is_empty()).then_some(NoticeKind::Changed)
+    }
+
+    fn unnamed_causes(&self) -> BTreeSet<String> {
+        let causes = self.finding.causes();
+        match &self.told.causes {
+            Some(named) => causes.difference(named).cloned().collect(),
+            None => causes,
+        }
+    }
+
+    /// A new cause is added to those that were named; any other word begins the list anew.
+    fn name_causes(&mut self, kind: &NoticeKind) {
+        let causes = self.finding.causes();
+        match (&mut self.told.causes, kind) {
+            (Some(named), NoticeKind::Changed) => named.extend(causes),
+            (named, _) => *named = Some(causes),
         }
     }
 

@@ -112,6 +112,15 @@ impl Suppression {
     }
 }
 
+/// What a person said that silences a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence<'a> {
+    /// A mute, of the case or of its signal: the one that lasts longer.
+    Muted(&'a Mute),
+    /// That it was seen.
+    Acknowledged(&'a Acknowledged),
+}
+
 /// All mutes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -124,9 +133,13 @@ impl Mutes {
     /// Whether a condition is silenced.
     #[must_use]
     pub fn silence(&self, finding: &Finding) -> bool {
-        !self.by_scope.is_empty()
-            && (self.by_scope.contains_key(&MuteScope::Signal(finding.signal))
-                || self.by_scope.contains_key(&MuteScope::Case(finding.key())))
+        !self.by_scope.is_empty() && self.of(finding).is_some()
+    }
+
+    /// The mute that silences a condition for longest.
+    fn of(&self, finding: &Finding) -> Option<&Mute> {
+        let scopes = [MuteScope::Signal(finding.signal), MuteScope::Case(finding.key())];
+        scopes.iter().filter_map(|scope| self.by_scope.get(scope)).max_by_key(|mute| mute.until_ms)
     }
 
     /// All of them, by scope.
@@ -200,11 +213,20 @@ impl AlertState {
     /// Why a firing case is not announced; absent when it is.
     #[must_use]
     pub fn suppression(&self, case: &Case) -> Option<Suppression> {
-        if self.mutes.silence(&case.finding) {
-            return Some(Suppression::Muted);
+        Some(match self.silence_of(case)? {
+            Silence::Muted(_) => Suppression::Muted,
+            Silence::Acknowledged(_) => Suppression::Acknowledged,
+        })
+    }
+
+    /// Who said that a firing case is not to be announced, and for how long.
+    #[must_use]
+    pub fn silence_of<'a>(&'a self, case: &'a Case) -> Option<Silence<'a>> {
+        if let Some(mute) = self.mutes.of(&case.finding) {
+            return Some(Silence::Muted(mute));
         }
         let seen = case.told.acknowledged.as_ref()?;
-        seen.covers(case.rank()).then_some(Suppression::Acknowledged)
+        seen.covers(case.rank()).then_some(Silence::Acknowledged(seen))
     }
 
     /// Mutes a signal or a case; a mute that it has already is replaced. Returns how many firing

@@ -37,6 +37,8 @@ use crate::keeper::{Keeper, Worth};
 use crate::notify::bot_api::{BotApi, CallFailure};
 use crate::notify::buttons::{self, Wish};
 use crate::notify::text::{self, ChatWord, Locale};
+use crate::notify::wait::Wait;
+use crate::survey::Survey;
 
 /// A command older than this is not done: whoever said it has seen since that nothing happened. A
 /// press carries no time: it counts as old when nobody has listened for this long before it came.
@@ -66,10 +68,13 @@ const BACKOFF_MAX: Duration = Duration::from_secs(300);
 pub struct ChatMemory {
     next_update: Option<i64>,
     at_ms: i64,
+    /// How long the service asked to be left alone.
+    #[serde(default)]
+    wait: Option<Wait>,
 }
 
-/// Looks at the host now and says what it sees; may block.
-pub type ScanNow = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+/// Looks at the host now; may block.
+pub type ScanNow = Arc<dyn Fn() -> Result<Survey, String> + Send + Sync>;
 
 /// Everything that chat commands work with.
 pub struct ChatCommands {
@@ -114,6 +119,9 @@ impl ChatCommands {
 
     async fn listen(&self) {
         let mut failures = Failures::default();
+        if let Some(wait) = self.keeper.read(|state| state.chat.wait) {
+            tokio::time::sleep(wait.left(clock::wall_ms())).await;
+        }
         let own_name = loop {
             match self.api.call::<_, Me>(&GetMe::new()).await {
                 Ok(me) => break me.username,
@@ -162,7 +170,7 @@ impl ChatCommands {
 
     fn confirm(&self, update: i64) {
         self.keeper.change(|state| {
-            state.chat = ChatMemory { next_update: Some(update + 1), at_ms: clock::wall_ms() };
+            state.chat = ChatMemory { next_update: Some(update + 1), at_ms: clock::wall_ms(), wait: None };
             ((), Worth::Saving)
         });
     }
@@ -171,6 +179,12 @@ impl ChatCommands {
         let (reason, why) = Failure::of(failure);
         self.report.ended(Some(reason));
         let wait = failures.one_more(failure, reason);
+        if let CallFailure::RetryAfter(asked) = failure {
+            self.keeper.change(|state| {
+                state.chat.wait = Some(Wait::asked(clock::wall_ms(), *asked));
+                ((), Worth::Saving)
+            });
+        }
         let wait_s = wait.as_secs();
         // told when it changes: a line each try would drown the others
         if failures.is_new(reason) {
@@ -225,12 +239,12 @@ impl ChatCommands {
         };
         // it reads the whole process tree: on a thread of its own, so that no tick waits
         match tokio::task::spawn_blocking(move || scan()).await {
-            Ok(Some(seen)) => {
-                let seen = words::by_lines(&seen, self.locale);
+            Ok(seen) => {
+                let seen = words::by_lines(&text::scan(&seen, self.locale), self.locale);
                 let escaped = seen.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
                 self.say(said, &format!("<pre>{escaped}</pre>"), Some(ParseMode::Html)).await;
             }
-            Ok(None) | Err(_) => self.say(said, &self.word(ChatWord::ScanFailed), None).await,
+            Err(_) => self.say(said, &self.word(ChatWord::ScanFailed), None).await,
         }
     }
 

@@ -123,7 +123,7 @@ async fn test_telegram(config: &WatchdogConfig, settings: &TelegramConfig) -> Re
 }
 
 async fn test_alertmanager(config: &WatchdogConfig, settings: &AlertmanagerConfig) -> Result<(), String> {
-    let client = AlertmanagerClient::new(&settings.url, &config.trust).map_err(|error| error.to_string())?;
+    let client = AlertmanagerClient::new(settings, &config.trust).map_err(|error| error.to_string())?;
     let alert = wire::test_alert(&config.host_label, test_words(config).plain(), clock::wall_ms());
     taken(client.post(&[alert]).await)
 }

@@ -14,9 +14,11 @@ use super::{EXIT_USAGE, explain, scan};
 use crate::clock;
 use crate::config::WatchdogConfig;
 use crate::core_view::ReadOnlyClient;
+use crate::notify::text;
 use crate::observe::{CoreObservation, CoreSight};
 use crate::proc::{CoreKnowledge, Pattern};
 use crate::store;
+use crate::survey::{Survey, Unheard};
 
 /// Longest wait for the core.
 const CORE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,41 +40,50 @@ pub(super) fn color(config: &WatchdogConfig) -> Color {
 /// The core's word, once.
 enum Heard {
     Document(Box<CoreObservation>),
-    Silent,
+    Silent(Unheard),
     Off,
 }
 
 impl Heard {
-    async fn ask(config: &WatchdogConfig, without_core: bool, err: &mut dyn Write) -> io::Result<Self> {
+    async fn ask(config: &WatchdogConfig, without_core: bool) -> Self {
         if without_core {
-            return Ok(Self::Off);
+            return Self::Off;
         }
         let (core, trust) = (&config.core, &config.trust);
         let client = match ReadOnlyClient::new(&core.url, core.token.as_ref(), CORE_TIMEOUT, trust) {
             Ok(client) => client,
-            Err(error) => {
-                writeln!(err, "the core was not asked: {error}")?;
-                return Ok(Self::Silent);
+            Err(error) => return Self::Silent(Unheard::Fault(error.to_string().into())),
+        };
+        match client.poll(clock::wall_ms).await {
+            CoreSight::Heard(heard) => Self::Document(heard),
+            CoreSight::Off => Self::Off,
+            CoreSight::Starting => Self::Silent(Unheard::Starting),
+            CoreSight::OtherSchema(found) => Self::Silent(Unheard::OtherSchema(found)),
+            CoreSight::Down(why) | CoreSight::Unreadable(why) => Self::Silent(Unheard::Fault(why)),
+        }
+    }
+
+    /// Tells that the core's word is missing, if it is.
+    fn tell(&self, err: &mut dyn Write) -> io::Result<()> {
+        match self.unheard() {
+            Some(unheard) => {
+                writeln!(err, "{} (--without-core judges by structure)", text::scan_unheard(&unheard))
             }
-        };
-        let why = match client.poll(clock::wall_ms).await {
-            CoreSight::Heard(heard) => return Ok(Self::Document(heard)),
-            CoreSight::Off => return Ok(Self::Off),
-            CoreSight::Starting => "it is starting".to_owned(),
-            CoreSight::OtherSchema(found) => format!("its document has schema version {found}"),
-            CoreSight::Down(why) | CoreSight::Unreadable(why) => why.to_string(),
-        };
-        writeln!(
-            err,
-            "the core was not heard: {why}; owners are unknown (--without-core judges by structure)"
-        )?;
-        Ok(Self::Silent)
+            None => Ok(()),
+        }
+    }
+
+    fn unheard(&self) -> Option<Unheard> {
+        match self {
+            Self::Silent(unheard) => Some(unheard.clone()),
+            Self::Document(_) | Self::Off => None,
+        }
     }
 
     fn knowledge(&self) -> CoreKnowledge<'_> {
         match self {
             Self::Document(heard) => CoreKnowledge::Document(&heard.document),
-            Self::Silent => CoreKnowledge::Silent,
+            Self::Silent(_) => CoreKnowledge::Silent,
             Self::Off => CoreKnowledge::Off,
         }
     }
@@ -113,7 +124,9 @@ async fn open(
             return Ok(Err(ExitCode::from(EXIT_USAGE)));
         }
     };
-    Ok(Ok((patterns, Heard::ask(config, wish.without_core, err).await?)))
+    let heard = Heard::ask(config, wish.without_core).await;
+    heard.tell(err)?;
+    Ok(Ok((patterns, heard)))
 }
 
 pub(super) async fn scan(
@@ -129,6 +142,13 @@ pub(super) async fn scan(
     };
     let end = scan::run(&inputs(config, patterns, &heard), options, out)?;
     Ok(ExitCode::from(end.exit_code()))
+}
+
+/// The same look as `scan`, as values.
+pub(super) async fn survey(config: &WatchdogConfig) -> Result<Survey, String> {
+    let patterns = patterns(config, &[])?;
+    let heard = Heard::ask(config, false).await;
+    scan::survey(&inputs(config, patterns, &heard), heard.unheard())
 }
 
 pub(super) async fn explain(

@@ -9,6 +9,7 @@ pub mod explain;
 mod history;
 mod look;
 mod paint;
+mod runbook;
 pub mod scan;
 mod scan_json;
 
@@ -22,6 +23,7 @@ use orch_settings::{Loaded, Strings};
 use crate::config::WatchdogConfig;
 use crate::host;
 use crate::sandbox::{Confinement, Writable};
+use crate::survey::Survey;
 
 /// Failure.
 pub const EXIT_FAILURE: u8 = 1;
@@ -100,6 +102,11 @@ pub enum Verb {
     },
     /// Print what fires, what is muted and what was acknowledged.
     Status,
+    /// Print the runbook, or its section of a signal.
+    Runbook {
+        /// A signal, as an alert names it.
+        signal: Option<String>,
+    },
     /// Send a test message to every configured channel.
     TestAlert,
     /// Check the settings and name everything that is wrong.
@@ -149,6 +156,7 @@ pub fn writable<'config>(verb: &Verb, config: &'config WatchdogConfig) -> Writab
         Verb::Scan { .. }
         | Verb::Explain { .. }
         | Verb::History { .. }
+        | Verb::Runbook { .. }
         | Verb::CheckConfig { .. }
         | Verb::Healthcheck
         | Verb::Version => Writable::Nowhere,
@@ -195,6 +203,7 @@ pub async fn execute(
         }
         Verb::Ack { id } => command::run(config, &["ack".to_owned(), id], out, err).await,
         Verb::Status => command::run(config, &["status".to_owned()], out, err).await,
+        Verb::Runbook { signal } => runbook::print(signal.as_deref(), out, err),
         Verb::TestAlert => asks::test_alert(config, out, err).await,
         Verb::CheckConfig { print_env } => {
             for warning in &loaded.warnings {
@@ -225,17 +234,13 @@ pub async fn execute(
     }
 }
 
-/// What `scan` says of this host now, in plain text; absent when it could not be said. Asks the core,
-/// so it is to be called on a thread of a runtime that may block.
-#[must_use]
-pub fn scan_text(config: &WatchdogConfig) -> Option<String> {
-    let wish = look::Wish { patterns: Vec::new(), without_core: false };
-    let options = scan::ScanOptions { json: false, tree: false, all: false, color: scan::Color::Off };
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let looked = look::scan(config, wish, options, &mut out, &mut err);
-    tokio::runtime::Handle::current().block_on(looked).ok()?;
-    out.extend(err);
-    Some(String::from_utf8_lossy(&out).into_owned())
+/// What `scan` sees of this host now. Asks the core, so it is to be called on a thread of a runtime
+/// that may block.
+///
+/// # Errors
+/// Why it could not look.
+pub fn survey(config: &WatchdogConfig) -> Result<Survey, String> {
+    tokio::runtime::Handle::current().block_on(look::survey(config))
 }
 
 /// Tells an error; a closed standard error leaves nobody to tell it to.

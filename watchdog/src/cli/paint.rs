@@ -68,17 +68,23 @@ pub(super) fn cpu(share: Option<f64>) -> String {
 /// Levels that are indented; whoever is deeper is drawn as deep as this, so that a line stays a line.
 const LEVELS: usize = 24;
 
-/// The members as a tree: children below their parent, whoever lost its parent at the top.
+/// The members as a tree, and how many are left out of it.
 pub(super) fn tree(family: &Family, most: usize) -> Vec<String> {
+    let mut lines = tree_lines(family, most);
+    let left_out = family.members.len().saturating_sub(lines.len());
+    if left_out > 0 {
+        lines.push(format!("… and {left_out} more"));
+    }
+    lines
+}
+
+/// The members as a tree: children below their parent, whoever lost its parent at the top.
+pub(super) fn tree_lines(family: &Family, most: usize) -> Vec<String> {
     let pids: Vec<i32> = family.members.iter().map(|member| member.key.pid).collect();
     let mut lines = Vec::new();
     let tops = family.members.iter().filter(|member| !pids.contains(&member.ppid));
     for top in tops {
         branch(family, top, most, &mut lines);
-    }
-    let left_out = family.members.len().saturating_sub(lines.len());
-    if left_out > 0 {
-        lines.push(format!("… and {left_out} more"));
     }
     lines
 }

@@ -13,14 +13,18 @@ use proc_identity::host::Clocks;
 use serde_json::json;
 
 pub use super::paint::Color;
-use super::paint::{Tone, cpu, duration, paint, size, tree};
+use super::paint::{Tone, cpu, duration, paint, size, tree, tree_lines};
 use super::scan_json;
+use crate::notify::text;
 use crate::observe::{Collected, Family, ProcObservation};
 use crate::proc::ProcMemory;
+use crate::proc::SelfCheck;
 use crate::proc::hint::CoreHint;
 use crate::proc::ownership::{CoreKnowledge, Judgement, Verdict, judge};
 use crate::proc::scan::{Collector, CollectorSettings};
 use crate::proc::shape::Pattern;
+use crate::signals::OwnershipWord;
+use crate::survey::{Headline, Survey, SurveyedFamily, Unheard, ViewLimit};
 
 /// Time between the two passes: long enough for 4 % of a core to show in 10 ms ticks.
 const BETWEEN_PASSES: Duration = Duration::from_millis(250);
@@ -117,16 +121,7 @@ pub fn run(inputs: &ScanInputs<'_>, options: ScanOptions, out: &mut dyn Write) -
             return Ok(ScanEnd::CouldNotLook);
         }
     };
-    let rows: Vec<Row<'_>> = observation
-        .families
-        .iter()
-        .map(|family| {
-            let judgement = judge(family, inputs.core);
-            let found = counts(family, &judgement.verdict, inputs);
-            let unjudged = !found && matches!(judgement.verdict, Verdict::OwnerUnknown { .. });
-            Row { family, judgement, found, unjudged }
-        })
-        .collect();
+    let rows = judged(&observation, inputs);
     let found = rows.iter().filter(|row| row.found).count();
     let unjudged = rows.iter().any(|row| row.unjudged);
     let check = collector.self_check();
@@ -150,6 +145,79 @@ pub fn run(inputs: &ScanInputs<'_>, options: ScanOptions, out: &mut dyn Write) -
         (0, false) => ScanEnd::Nothing,
         (_, _) => ScanEnd::Found,
     })
+}
+
+/// Looks as `run` does, for somebody who has words of their own.
+///
+/// # Errors
+/// Why it could not look, as the system said it.
+pub fn survey(inputs: &ScanInputs<'_>, unheard: Option<Unheard>) -> Result<Survey, String> {
+    let (collector, observation) = look(inputs)?;
+    let rows = judged(&observation, inputs);
+    let limit = limit(collector.self_check());
+    let sight = match &limit {
+        None => Sight::Whole,
+        Some(ViewLimit::OwnNamespace) => Sight::OwnNamespace,
+        Some(_) => Sight::Hidden,
+    };
+    let shown = rows.iter().filter(|row| row.found || row.unjudged).map(|row| SurveyedFamily {
+        family: row.family.clone(),
+        ownership: ownership(&row.judgement.verdict),
+        evidence: row.judgement.evidence.clone(),
+        tree: tree_lines(row.family, MEMBERS_DRAWN),
+    });
+    Ok(Survey {
+        headline: headline(&rows, sight),
+        families: shown.collect(),
+        readable: observation.readable,
+        listed: observation.listed,
+        limit,
+        unheard,
+    })
+}
+
+fn judged<'scan>(observation: &'scan ProcObservation, inputs: &ScanInputs<'_>) -> Vec<Row<'scan>> {
+    let row = |family| {
+        let judgement = judge(family, inputs.core);
+        let found = counts(family, &judgement.verdict, inputs);
+        let unjudged = !found && matches!(judgement.verdict, Verdict::OwnerUnknown { .. });
+        Row { family, judgement, found, unjudged }
+    };
+    observation.families.iter().map(row).collect()
+}
+
+/// What the self-check tells in words, as a value.
+fn limit(check: &SelfCheck) -> Option<ViewLimit> {
+    if check.hidden().is_none() {
+        return check.confined().map(|_| ViewLimit::OwnNamespace);
+    }
+    Some(match &check.hidepid {
+        Some(hiding) if check.blinded => ViewLimit::HiddenByMount { option: hiding.option.clone() },
+        Some(_) | None if !check.first_listed => ViewLimit::FirstHidden,
+        Some(_) | None => ViewLimit::Unreadable { readable: check.readable, listed: check.listed },
+    })
+}
+
+fn headline(rows: &[Row<'_>], sight: Sight) -> Headline {
+    let found = rows.iter().filter(|row| row.found).count();
+    let unjudged = rows.iter().filter(|row| row.unjudged).count();
+    match (found, rows.len()) {
+        (0, matched) if unjudged > 0 => Headline::OwnersUnknown { unjudged, matched },
+        (0, _) if sight == Sight::Hidden => Headline::Hidden,
+        (0, matched) if sight == Sight::OwnNamespace => Headline::OwnNamespace { matched },
+        (0, 0) => Headline::NoneMatched,
+        (0, matched) => Headline::AllFine { matched },
+        (found, matched) => Headline::Found { found, matched },
+    }
+}
+
+fn ownership(verdict: &Verdict) -> OwnershipWord {
+    match verdict {
+        Verdict::Orphan { .. } => OwnershipWord::Orphan,
+        Verdict::Foreign { .. } => OwnershipWord::Foreign,
+        Verdict::OwnerUnknown { .. } => OwnershipWord::OwnerUnknown,
+        Verdict::Owned { .. } => OwnershipWord::Owned,
+    }
 }
 
 /// Two passes, the second one for CPU. Shared with `explain`.
@@ -207,31 +275,16 @@ fn as_text(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let color = options.color;
-    let found = rows.iter().filter(|row| row.found).count();
     if let Some(why) = blind {
         writeln!(out, "{}: {why}", paint(color, Tone::Alarm, "limited view"))?;
     }
-    let unjudged = rows.iter().filter(|row| row.unjudged).count();
-    let headline = match (found, rows.len()) {
-        (0, all) if unjudged > 0 => paint(
-            color,
-            Tone::Alarm,
-            &format!("could not tell: the owner of {unjudged} of {all} matched families is unknown"),
-        ),
-        (0, _) if sight == Sight::Hidden => {
-            paint(color, Tone::Alarm, "could not look: what is hidden may block this host all the same")
-        }
-        (0, all) if sight == Sight::OwnNamespace => paint(
-            color,
-            Tone::Alarm,
-            &format!(
-                "could not look at the host; in this pid namespace {all} matched, and nothing blocks it"
-            ),
-        ),
-        (0, 0) => paint(color, Tone::Good, "no test run is under way"),
-        (0, all) => paint(color, Tone::Good, &format!("nothing blocks this host; {all} matched and fine")),
-        (found, all) => paint(color, Tone::Strong, &format!("{found} of {all} matched families need a look")),
+    let headline = headline(rows, sight);
+    let tone = match headline {
+        Headline::OwnersUnknown { .. } | Headline::Hidden | Headline::OwnNamespace { .. } => Tone::Alarm,
+        Headline::NoneMatched | Headline::AllFine { .. } => Tone::Good,
+        Headline::Found { .. } => Tone::Strong,
     };
+    let headline = paint(color, tone, &text::scan_headline(headline));
     writeln!(out, "{headline} ({} of {} processes readable)", observation.readable, observation.listed)?;
     for row in rows.iter().filter(|row| row.found || row.unjudged || options.all) {
         writeln!(out)?;

@@ -14,7 +14,7 @@ mod words;
 
 pub use apply::{About, CaseLine, Ended, MuteLine, Refusal, Reply, Status, apply};
 pub use count::{CommandCounts, CommandOutcome, SharedCommandCounts};
-pub use parse::{MUTE_MAX_MS, MUTE_MIN_MS, Malformed, USAGE, WORDS_MAX};
+pub use parse::{DurationFault, MUTE_MAX_MS, MUTE_MIN_MS, Malformed, MissingWord, USAGE, WORDS_MAX};
 use serde::{Deserialize, Serialize};
 pub use words::in_english;
 

@@ -3,7 +3,8 @@
 //! Responsible for the grammar that a terminal and a phone share: case does not matter in names, `-`
 //! stands for `_`. It knows no state: whether an id exists is found out by `apply`.
 
-use orch_settings::{decimal, nearest};
+use orch_settings::decimal::{self, DecimalError};
+use orch_settings::nearest;
 use thiserror::Error;
 
 use super::{Command, Target};
@@ -31,7 +32,7 @@ pub enum Malformed {
     Verb(String),
     /// Something is missing.
     #[error("{0} is missing: {USAGE}")]
-    Missing(&'static str),
+    Missing(MissingWord),
     /// A word too many.
     #[error("one word too many: {0:?}: {USAGE}")]
     Surplus(String),
@@ -52,8 +53,42 @@ pub enum Malformed {
         /// As typed.
         word: String,
         /// Why not.
-        why: String,
+        why: DurationFault,
     },
+}
+
+/// What a command lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum MissingWord {
+    /// Of a mute: what.
+    #[error("what to mute")]
+    MuteTarget,
+    /// Of a mute: for how long.
+    #[error("how long")]
+    Duration,
+    /// Of an unmute: what.
+    #[error("what to unmute")]
+    UnmuteTarget,
+    /// Of an acknowledgement: which case.
+    #[error("what to acknowledge")]
+    AckTarget,
+}
+
+/// Why a word is no duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum DurationFault {
+    /// Its unit is missing, or none that we know.
+    #[error("it needs a unit, one of s, m, h, d")]
+    Unit,
+    /// What stands before the unit.
+    #[error(transparent)]
+    Number(DecimalError),
+    /// Shorter than [`MUTE_MIN_MS`].
+    #[error("the shortest is 1m")]
+    TooShort,
+    /// Longer than [`MUTE_MAX_MS`].
+    #[error("the longest is 30d; a setting switches a signal off for good")]
+    TooLong,
 }
 
 fn meant(nearest: &Option<&'static str>) -> String {
@@ -74,18 +109,18 @@ impl Command {
         let mut rest = Words(rest);
         let command = match verb.to_ascii_lowercase().as_str() {
             "mute" => {
-                let target = rest.next("what to mute")?;
-                let for_ms = duration_ms(rest.next("how long")?)?;
+                let target = rest.next(MissingWord::MuteTarget)?;
+                let for_ms = duration_ms(rest.next(MissingWord::Duration)?)?;
                 Self::Mute { target: target_of(target, rest.maybe())?, for_ms }
             }
             "unmute" => {
-                let target = rest.next("what to unmute")?;
+                let target = rest.next(MissingWord::UnmuteTarget)?;
                 match target.eq_ignore_ascii_case("all") {
                     true => Self::Unmute { target: None },
                     false => Self::Unmute { target: Some(target_of(target, rest.maybe())?) },
                 }
             }
-            "ack" => Self::Ack { id: id_of(rest.next("what to acknowledge")?)? },
+            "ack" => Self::Ack { id: id_of(rest.next(MissingWord::AckTarget)?)? },
             "status" => Self::Status,
             _ => return Err(Malformed::Verb(shown(verb))),
         };
@@ -105,7 +140,7 @@ impl<'a> Words<'a> {
         Some(first)
     }
 
-    fn next(&mut self, what: &'static str) -> Result<&'a str, Malformed> {
+    fn next(&mut self, what: MissingWord) -> Result<&'a str, Malformed> {
         self.maybe().ok_or(Malformed::Missing(what))
     }
 }
@@ -135,7 +170,7 @@ fn signal_of(word: &str) -> Result<SignalKind, Malformed> {
 
 /// Milliseconds of `30m`, `1.5h`, `2d`, `90s`.
 fn duration_ms(word: &str) -> Result<i64, Malformed> {
-    let refuse = |why: &str| Malformed::Duration { word: shown(word), why: why.to_owned() };
+    let refuse = |why| Malformed::Duration { word: shown(word), why };
     let unit_at = word.char_indices().next_back().map_or(0, |(at, _)| at);
     let (number, unit) = word.split_at(unit_at);
     let unit_ms = match unit {
@@ -143,13 +178,13 @@ fn duration_ms(word: &str) -> Result<i64, Malformed> {
         "m" | "M" => 60_000,
         "h" | "H" => 3_600_000,
         "d" | "D" => 86_400_000,
-        _ => return Err(refuse("it needs a unit, one of s, m, h, d")),
+        _ => return Err(refuse(DurationFault::Unit)),
     };
-    let ms = decimal::parse(number, unit_ms).map_err(|error| refuse(&error.to_string()))?;
+    let ms = decimal::parse(number, unit_ms).map_err(|error| refuse(DurationFault::Number(error)))?;
     match ms {
-        ..MUTE_MIN_MS => Err(refuse("the shortest is 1m")),
+        ..MUTE_MIN_MS => Err(refuse(DurationFault::TooShort)),
         MUTE_MIN_MS..=MUTE_MAX_MS => Ok(ms),
-        _ => Err(refuse("the longest is 30d; a setting switches a signal off for good")),
+        _ => Err(refuse(DurationFault::TooLong)),
     }
 }
 

@@ -66,12 +66,12 @@ pub static KEYS: Table = Table {
                     "Name of this host in alerts and metrics.",
                 )
                 .described("the host's own name"),
-                Key::text(
+                Key::http_address(
                     "WATCHDOG_RUNBOOK_URL",
-                    "docs/runbook.md",
-                    "an address or path without spaces",
-                    "Where the runbook is; an alert links a section of it.",
-                ),
+                    "",
+                    "Address of the runbook; an alert links a section of it, and without it names the command that prints that section.",
+                )
+                .optional(),
                 Key::word("WATCHDOG_LOCALE", "en", &["en", "ru"], "Language of messages in chat."),
                 Key::text(
                     "WATCHDOG_LOG",
@@ -149,6 +149,18 @@ pub static KEYS: Table = Table {
                     "Address of an Alertmanager that is told too, without /api.",
                 )
                 .optional(),
+                Key::secret(
+                    "WATCHDOG_ALERTMANAGER_TOKEN",
+                    "Its bearer token, where it stands behind something that asks for one.",
+                ),
+                Key::text(
+                    "WATCHDOG_ALERTMANAGER_USER",
+                    "",
+                    "a name without colon, spaces or control characters",
+                    "User of its basic authentication; not together with a token.",
+                )
+                .optional(),
+                Key::secret("WATCHDOG_ALERTMANAGER_PASSWORD", "Password of that user."),
                 Key::seconds(
                     "WATCHDOG_ALERTMANAGER_RESEND_S",
                     "60",

@@ -41,7 +41,7 @@ pub struct WatchdogConfig {
     /// `WATCHDOG_HOST_LABEL`.
     pub host_label: String,
     /// `WATCHDOG_RUNBOOK_URL`: `#section` is put behind it.
-    pub runbook_url: String,
+    pub runbook_url: Option<String>,
     /// `WATCHDOG_LOCALE`: language of messages in chat.
     pub locale: Locale,
     /// Log.
@@ -94,12 +94,28 @@ pub struct CommandsConfig {
 }
 
 /// Alertmanager.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AlertmanagerConfig {
     /// `WATCHDOG_ALERTMANAGER_URL`, without a trailing slash.
     pub url: String,
+    /// How we say who we are; absent where nobody asks.
+    pub login: Option<Login>,
     /// `WATCHDOG_ALERTMANAGER_RESEND_S`, in milliseconds.
     pub resend_ms: i64,
+}
+
+/// How a client says who it is.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// `WATCHDOG_ALERTMANAGER_TOKEN`.
+    Bearer(SecretString),
+    /// `WATCHDOG_ALERTMANAGER_USER` and `WATCHDOG_ALERTMANAGER_PASSWORD`.
+    Basic {
+        /// User.
+        user: String,
+        /// Password.
+        password: SecretString,
+    },
 }
 
 /// A chat of the Bot API.
@@ -210,7 +226,7 @@ impl WatchdogConfig {
             bind: reader.socket_address("WATCHDOG_BIND"),
             tick_ms: reader.duration_ms("WATCHDOG_TICK_S"),
             host_label: reader.text_or("WATCHDOG_HOST_LABEL", host_name, parse_host_label),
-            runbook_url: reader.parsed("WATCHDOG_RUNBOOK_URL", parse_runbook),
+            runbook_url: reader.optional_http_address("WATCHDOG_RUNBOOK_URL"),
             locale: reader.word("WATCHDOG_LOCALE", &[("en", Locale::English), ("ru", Locale::Russian)]),
             log: LogConfig::read(&mut reader, strings, LOG),
             trust: reader
@@ -369,9 +385,47 @@ fn read_ids(reader: &mut Reader<'_>, key: &str) -> Vec<i64> {
 }
 
 fn read_alertmanager(reader: &mut Reader<'_>) -> Option<AlertmanagerConfig> {
+    const URL: &str = "WATCHDOG_ALERTMANAGER_URL";
     let resend_ms = reader.duration_ms("WATCHDOG_ALERTMANAGER_RESEND_S");
-    let url = reader.optional_http_address("WATCHDOG_ALERTMANAGER_URL")?;
-    Some(AlertmanagerConfig { url, resend_ms })
+    let login = read_login(reader);
+    let Some(url) = reader.optional_http_address(URL) else {
+        if login.is_some() && reader.sound(&[URL]) {
+            reader.refuse(Problem::of(URL, "must be set: there is a token or user for it"));
+        }
+        return None;
+    };
+    Some(AlertmanagerConfig { url, login, resend_ms })
+}
+
+/// A token, or a user with a password: half a login would be refused there at night, not here now.
+fn read_login(reader: &mut Reader<'_>) -> Option<Login> {
+    const TOKEN: &str = "WATCHDOG_ALERTMANAGER_TOKEN";
+    const USER: &str = "WATCHDOG_ALERTMANAGER_USER";
+    const PASSWORD: &str = "WATCHDOG_ALERTMANAGER_PASSWORD";
+    let token = reader.secret(TOKEN);
+    let user = reader.optional_parsed(USER, parse_user);
+    let password = reader.secret(PASSWORD);
+    if token.is_some() && (user.is_some() || password.is_some()) {
+        reader.refuse(Problem::of(TOKEN, format!("either this or {USER} with {PASSWORD}, not both")));
+        return None;
+    }
+    match (token, user, password) {
+        (Some(token), ..) => Some(Login::Bearer(token)),
+        (None, Some(user), Some(password)) => Some(Login::Basic { user, password }),
+        (None, None, None) => None,
+        (None, Some(_), None) => {
+            if reader.sound(&[PASSWORD]) {
+                reader.refuse(Problem::of(PASSWORD, format!("must be set: {USER} is")));
+            }
+            None
+        }
+        (None, None, Some(_)) => {
+            if reader.sound(&[USER]) {
+                reader.refuse(Problem::of(USER, format!("must be set: {PASSWORD} is")));
+            }
+            None
+        }
+    }
 }
 
 /// An address that is a secret: it is never quoted.
@@ -405,12 +459,12 @@ fn parse_host_label(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("not a host label".to_owned()) }
 }
 
-fn parse_runbook(text: &str) -> Result<String, String> {
-    let base = text.trim_end_matches('#');
-    if base.is_empty() || base.contains(|letter: char| letter.is_whitespace() || letter == '#') {
-        return Err("not an address or path".to_owned());
+fn parse_user(text: &str) -> Result<String, String> {
+    let separates = |letter: char| letter == ':' || letter.is_whitespace() || letter.is_control();
+    if text.contains(separates) {
+        return Err("not a name: no colon, no spaces".to_owned());
     }
-    Ok(base.to_owned())
+    Ok(text.to_owned())
 }
 
 /// Shapes of a pattern as `proc` reads them; a regular expression must compile.

@@ -37,7 +37,7 @@ fn an_empty_environment_gives_the_documented_defaults() {
     assert_eq!(config.state_dir, Path::new("/srv/./data/watchdog"));
     assert_eq!(config.bind.to_string(), "127.0.0.1:9109");
     assert_eq!((config.tick_ms, config.host_label.as_str()), (15_000, "box-1"));
-    assert_eq!(config.runbook_url, "docs/runbook.md");
+    assert_eq!(config.runbook_url, None);
     assert_eq!(config.core.url, "http://127.0.0.1:8080");
     assert!(config.core.token.is_none() && config.telegram.is_none());
     assert!(!config.proc.enabled);
@@ -219,7 +219,7 @@ fn everything_wrong_is_told_at_once() {
         ("WATCHDOG_CORE_URL", "core:8080"),
         ("WATCHDOG_CORE_TOKEN", "two words"),
         ("WATCHDOG_TELEGRAM_CHAT_ID", "ops"),
-        ("WATCHDOG_RUNBOOK_URL", "a b"),
+        ("WATCHDOG_RUNBOOK_URL", "docs/runbook.md"),
         ("WATCHDOG_PROC_ENABLED", "1"),
         ("WATCHDOG_CORE_DOWN_POLLS", "0"),
     ]);
@@ -294,8 +294,49 @@ fn an_address_of_the_heartbeat_is_checked_and_never_shown() {
         let problems = problems(&[("WATCHDOG_HEARTBEAT_URL", wrong)]);
         assert!(problems.len() == 1 && !problems[0].contains("secret-1"), "{problems:?}");
     }
-    let config = value(&[("WATCHDOG_ALERTMANAGER_URL", "http://127.0.0.1:9093/am/")]);
-    let expected = AlertmanagerConfig { url: "http://127.0.0.1:9093/am".to_owned(), resend_ms: 60_000 };
-    assert_eq!(config.alertmanager, Some(expected));
-    assert_eq!(value(&[]).alertmanager, None);
+}
+
+#[test]
+fn a_login_of_the_alertmanager_is_whole_and_of_one_sort() {
+    const URL: (&str, &str) = ("WATCHDOG_ALERTMANAGER_URL", "http://127.0.0.1:9093/am/");
+    const TOKEN: (&str, &str) = ("WATCHDOG_ALERTMANAGER_TOKEN", "hunter2-token");
+    const USER: (&str, &str) = ("WATCHDOG_ALERTMANAGER_USER", "watchdog");
+    const PASSWORD: (&str, &str) = ("WATCHDOG_ALERTMANAGER_PASSWORD", "hunter2-word");
+    assert!(value(&[]).alertmanager.is_none());
+    let bare = value(&[URL]).alertmanager.unwrap();
+    assert_eq!((bare.url.as_str(), bare.resend_ms), ("http://127.0.0.1:9093/am", 60_000));
+    assert!(bare.login.is_none());
+    let token = value(&[URL, TOKEN]).alertmanager.unwrap().login;
+    assert!(matches!(token, Some(Login::Bearer(token)) if token.expose_secret() == "hunter2-token"));
+    let basic = value(&[URL, USER, PASSWORD]).alertmanager.unwrap().login;
+    let whole = |user: &str, password: &SecretString| {
+        (user, password.expose_secret()) == ("watchdog", "hunter2-word")
+    };
+    assert!(matches!(basic, Some(Login::Basic { user, password }) if whole(&user, &password)));
+    for (pairs, named) in [
+        (vec![URL, USER], "WATCHDOG_ALERTMANAGER_PASSWORD: must be set"),
+        (vec![URL, PASSWORD], "WATCHDOG_ALERTMANAGER_USER: must be set"),
+        (vec![URL, TOKEN, USER, PASSWORD], "WATCHDOG_ALERTMANAGER_TOKEN: either this or"),
+        (vec![URL, TOKEN, PASSWORD], "WATCHDOG_ALERTMANAGER_TOKEN: either this or"),
+        (vec![TOKEN], "WATCHDOG_ALERTMANAGER_URL: must be set"),
+        (vec![URL, ("WATCHDOG_ALERTMANAGER_USER", "a:b"), PASSWORD], "not a name"),
+    ] {
+        let problems = problems(&pairs);
+        let told = problems.join("\n");
+        assert!(problems.len() == 1 && told.contains(named) && !told.contains("hunter2"), "{problems:?}");
+    }
+    for pairs in [vec![URL, TOKEN], vec![URL, USER, PASSWORD]] {
+        let loaded = load(&pairs).unwrap();
+        assert!(!format!("{:?}{}", loaded, loaded.print_env()).contains("hunter2"));
+    }
+}
+
+#[test]
+fn the_runbook_has_an_address_or_none() {
+    let url = ("WATCHDOG_RUNBOOK_URL", "https://wiki.example/orch/runbook.md");
+    assert_eq!(value(&[url]).runbook_url.as_deref(), Some("https://wiki.example/orch/runbook.md"));
+    for path in ["docs/runbook.md", "/srv/runbook.md", "wiki.example/runbook"] {
+        let problems = problems(&[("WATCHDOG_RUNBOOK_URL", path)]);
+        assert!(problems.len() == 1 && problems[0].starts_with("WATCHDOG_RUNBOOK_URL"), "{problems:?}");
+    }
 }

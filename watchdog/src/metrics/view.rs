@@ -106,7 +106,9 @@ impl Counters {
     /// Counts a decided notice.
     pub fn count(&mut self, notice: &Notice) {
         let counts = match notice.kind {
-            NoticeKind::Alert | NoticeKind::Worse | NoticeKind::Flapping { .. } => &mut self.alerts,
+            NoticeKind::Alert | NoticeKind::Worse | NoticeKind::Changed | NoticeKind::Flapping { .. } => {
+                &mut self.alerts
+            }
             NoticeKind::Reminder { .. } => &mut self.reminders,
             NoticeKind::Recovered { .. } => &mut self.recoveries,
         };

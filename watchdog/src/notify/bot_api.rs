@@ -17,6 +17,7 @@ use serde_json::Value;
 use teloxide_core::requests::Payload;
 use thiserror::Error;
 
+use super::wait::WAIT_MAX;
 use crate::trust::{Trust, disbelieved};
 
 /// Longest wait for a connection.
@@ -27,9 +28,6 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Largest answer read (8 MiB): a hundred updates stay far below it.
 pub const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
-
-/// Longest wait that is taken from an answer (a day): whoever asks for more is asked again then.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
 /// Characters of a description that are kept.
 const DESCRIPTION_MAX_CHARACTERS: usize = 300;
@@ -193,7 +191,7 @@ fn read<R: DeserializeOwned>(
 
 fn refusal(code: u16, description: &str, retry_after_s: Option<u64>) -> CallFailure {
     match (code, retry_after_s) {
-        (429, Some(wait_s)) => CallFailure::RetryAfter(Duration::from_secs(wait_s).min(RETRY_AFTER_MAX)),
+        (429, Some(wait_s)) => CallFailure::RetryAfter(Duration::from_secs(wait_s).min(WAIT_MAX)),
         (code, _) => {
             let description = description.chars().take(DESCRIPTION_MAX_CHARACTERS).collect();
             CallFailure::Refused { code, description }
@@ -259,6 +257,6 @@ mod tests {
     #[test]
     fn a_wait_beyond_a_day_is_cut_to_a_day() {
         let body = r#"{"ok":false,"error_code":429,"parameters":{"retry_after":18446744073709551615}}"#;
-        assert_eq!(read_number(429, None, body), Err(CallFailure::RetryAfter(RETRY_AFTER_MAX)));
+        assert_eq!(read_number(429, None, body), Err(CallFailure::RetryAfter(WAIT_MAX)));
     }
 }

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,8 @@ use super::Channel;
 use super::compose::{self, Message};
 use super::outbox::MessageRef;
 use super::text::Voice;
+use super::wait::Wait;
+use crate::clock;
 use crate::failpoint;
 use crate::keeper::{Keeper, Worth};
 use crate::store::MovedChat;
@@ -46,7 +49,8 @@ pub enum Outcome {
 }
 
 /// Why a delivery failed, as a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureReason {
     /// Too many messages.
     RateLimited,
@@ -102,6 +106,19 @@ pub struct ChannelReport {
     pub failures: [u64; FailureReason::ALL.len()],
     /// Why it is parked, while it is.
     pub parked: Option<String>,
+    /// Why the last message failed; absent when it did not.
+    pub last_failure: Option<LastFailure>,
+}
+
+/// Why a message failed, for whoever is told that a channel takes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFailure {
+    /// Sort of failure.
+    pub reason: FailureReason,
+    /// In the words of the channel or of the system; may be empty.
+    pub why: String,
+    /// For how long the channel asked to be left alone, milliseconds.
+    pub wait_ms: Option<i64>,
 }
 
 /// A report that the loop writes and others read.
@@ -125,22 +142,26 @@ impl SharedReport {
         let mut report = self.lock();
         report.attempts += 1;
         match outcome {
-            Outcome::Taken(_) => report.parked = None,
+            Outcome::Taken(_) => {
+                report.parked = None;
+                report.last_failure = None;
+            }
             Outcome::Wait(wait) => {
-                report.failed(FailureReason::RateLimited);
+                report.failed(FailureReason::RateLimited, "");
+                report.asked_to_wait(*wait);
                 tracing::info!(channel, wait_s = wait.as_secs(), "the channel asks to wait");
             }
             Outcome::Failed(reason, why) => {
-                report.failed(*reason);
+                report.failed(*reason, why);
                 tracing::warn!(channel, reason = reason.name(), why, "could not deliver; trying again");
             }
             Outcome::Refused(reason, why) => {
-                report.failed(*reason);
+                report.failed(*reason, why);
                 report.parked = Some(why.clone());
                 tracing::error!(channel, why, "the channel refuses until somebody changes something");
             }
             Outcome::Moved(moved) => {
-                report.failed(FailureReason::Moved);
+                report.failed(FailureReason::Moved, "");
                 tracing::warn!(channel, "the chat has a new number; change the setting to {}", moved.now);
             }
         }
@@ -148,10 +169,18 @@ impl SharedReport {
 }
 
 impl ChannelReport {
-    fn failed(&mut self, reason: FailureReason) {
+    fn failed(&mut self, reason: FailureReason, why: &str) {
+        self.last_failure = Some(LastFailure { reason, why: why.to_owned(), wait_ms: None });
         for (known, count) in FailureReason::ALL.iter().zip(&mut self.failures) {
             *count += u64::from(*known == reason);
         }
+    }
+
+    /// Not counted: a wait of an earlier life is no failure of this one.
+    fn asked_to_wait(&mut self, wait: Duration) {
+        let wait_ms = i64::try_from(wait.as_millis()).ok();
+        let (reason, why) = (FailureReason::RateLimited, String::new());
+        self.last_failure = Some(LastFailure { reason, why, wait_ms });
     }
 }
 
@@ -215,6 +244,9 @@ pub struct Delivery {
 pub async fn run<S: Sender>(delivery: Delivery, mut sender: S) {
     let mut saved = delivery.keeper.saved();
     let mut patience = Patience::default();
+    if delivery.wait_on(S::CHANNEL).await == Rest::Stopped {
+        return;
+    }
     loop {
         let outbox_seq = saved.borrow_and_update().outbox_seq;
         let (message, newest) = delivery.keeper.read(|state| {
@@ -260,6 +292,44 @@ pub(super) enum Rest {
 }
 
 impl Delivery {
+    /// Waits out what the channel asked for in an earlier life of this program. A test alert that it
+    /// took meanwhile ends the wait: it is another bot now, or has changed its mind.
+    pub(super) async fn wait_on(&self, channel: Channel) -> Rest {
+        let asked = self.keeper.read(|state| state.waits.get(&channel).copied());
+        let left = asked.map_or(Duration::ZERO, |wait| wait.left(clock::wall_ms()));
+        if left.is_zero() {
+            return Rest::Over;
+        }
+        tracing::info!(
+            channel = channel.name(),
+            wait_s = left.as_secs(),
+            "the channel asked to wait, before this start"
+        );
+        self.report.lock().asked_to_wait(left);
+        tokio::select! {
+            () = self.stop.cancelled() => Rest::Stopped,
+            () = tokio::time::sleep(left) => Rest::Over,
+            () = self.unpark.notified() => Rest::Over,
+        }
+    }
+
+    /// Keeps a wait that a channel asks for, and forgets it when there is another word.
+    pub(super) fn keep_wait(&self, channel: Channel, outcome: &Outcome) {
+        self.keeper.change(|state| {
+            let before = state.waits.get(&channel).copied();
+            match outcome {
+                Outcome::Wait(wait) => {
+                    state.waits.insert(channel, Wait::asked(clock::wall_ms(), *wait));
+                }
+                Outcome::Taken(_) | Outcome::Failed(..) | Outcome::Refused(..) | Outcome::Moved(_) => {
+                    state.waits.remove(&channel);
+                }
+            }
+            let same = state.waits.get(&channel).copied() == before;
+            ((), if same { Worth::Keeping } else { Worth::Saving })
+        });
+    }
+
     /// Waits after an outcome; a parked channel may be woken earlier.
     pub(super) async fn rest(&self, outcome: &Outcome, wait: Duration) -> Rest {
         let unparked = async {
@@ -286,6 +356,7 @@ fn crash_point<S: Sender>(at: &str, newest: &str) {
 /// Writes an outcome down.
 fn settle<S: Sender>(delivery: &Delivery, message: &Message, outcome: &Outcome) {
     delivery.report.note(S::CHANNEL, outcome);
+    delivery.keep_wait(S::CHANNEL, outcome);
     match outcome {
         Outcome::Taken(sent) => delivery.keeper.change(|state| {
             state.outbox.taken(S::CHANNEL, &message.seqs, *sent);

@@ -3,7 +3,7 @@
 //! `outbox` keeps them until a channel took them, `text` puts them in words, `compose` makes
 //! messages of them, `delivery` drives one channel of messages, `telegram` (by `bot_api`) and `log`
 //! are such channels; `alertmanager` is told states instead and has a loop of its own. `retry` wakes
-//! a parked channel. Nothing here decides what is worth telling (`cases`).
+//! a parked channel, `wait` is the patience that outlives a restart. Nothing here decides what is worth telling (`cases`).
 
 pub mod alertmanager;
 pub mod bot_api;
@@ -15,6 +15,7 @@ pub mod outbox;
 pub mod retry;
 pub mod telegram;
 pub mod text;
+pub mod wait;
 
 use serde::{Deserialize, Serialize};
 

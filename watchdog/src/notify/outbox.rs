@@ -181,8 +181,13 @@ impl Entry {
             Some(last) if last.notice.kind.is_alert() && queued.notice.kind.is_alert() => {
                 let began_at_ms = last.notice.at_ms;
                 let kind = match (&last.notice.kind, queued.notice.kind) {
-                    (NoticeKind::Alert, NoticeKind::Reminder { .. } | NoticeKind::Worse) => NoticeKind::Alert,
-                    (NoticeKind::Worse, NoticeKind::Reminder { .. }) => NoticeKind::Worse,
+                    (
+                        NoticeKind::Alert,
+                        NoticeKind::Reminder { .. } | NoticeKind::Worse | NoticeKind::Changed,
+                    ) => NoticeKind::Alert,
+                    (NoticeKind::Worse, NoticeKind::Reminder { .. } | NoticeKind::Changed) => {
+                        NoticeKind::Worse
+                    }
                     (_, later) => later,
                 };
                 let notice = Notice { kind, at_ms: began_at_ms, ..queued.notice };

@@ -2,8 +2,8 @@
 //!
 //! Silence alone proves nothing (a model may think, a test may compute), CPU alone neither, so both
 //! must agree over the whole time. A run that is gone is the reaper's business first: only beyond
-//! its grace, with no exit recorded, is it told here. Returns the families it names, which then
-//! need no alert of their own.
+//! its grace, with no exit recorded, is it told here. Returns what it names: the families, which then
+//! need no alert of their own, and the jobs, whose overrun needs none.
 
 use orch_contract::{ObservationDocument, RunningJob, SupervisedTree};
 
@@ -15,6 +15,13 @@ use crate::observe::{Collected, Cookie, Family, Observation, ProcessKey};
 
 /// Below this share of one core a tree counts as idle (1 %).
 const IDLE_PERCENT: u64 = 1;
+
+/// What is told here and nowhere else.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    pub(super) families: Vec<ProcessKey>,
+    pub(super) jobs: Vec<i64>,
+}
 
 /// What can be said of one job.
 enum Assessment {
@@ -28,19 +35,19 @@ pub(super) fn derive(
     context: &Context<'_>,
     memory: &Memory,
     states: &mut Vec<SignalState>,
-) -> Vec<ProcessKey> {
+) -> Named {
     if !context.thresholds.enabled(SignalKind::AgentHung) {
         switched_off(SignalKind::AgentHung, context, states);
-        return Vec::new();
+        return Named::default();
     }
     let document = match readable_document(observation) {
         Ok(document) => document,
         Err(reason) => {
             hold_slot(SignalKind::AgentHung, reason, states);
-            return Vec::new();
+            return Named::default();
         }
     };
-    let mut named = Vec::new();
+    let mut named = Named::default();
     for job in &document.running_jobs {
         let key = CaseKey { slot: SignalKind::AgentHung, entity: Entity::Job(job.job_id) };
         let tree = document.processes.iter().find(|tree| tree.run_id == job.run_id);
@@ -54,7 +61,8 @@ pub(super) fn derive(
             }
             Assessment::Hung(cause) => {
                 let families = families_of(observation, tree);
-                named.extend(families.iter().map(|family| family.key.clone()));
+                named.families.extend(families.iter().map(|family| family.key.clone()));
+                named.jobs.push(job.job_id);
                 states.push(SignalState::Active(finding(observation, job, cause, &families)));
             }
         }

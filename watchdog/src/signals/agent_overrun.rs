@@ -1,17 +1,23 @@
 //! `agent_overrun`: a running job that has used up more of its limit than it should need.
 //!
 //! Judged on the core's clock against the limit that the core publishes for that very run. A job
-//! whose exit is recorded runs no more, however long its settlement takes.
+//! whose exit is recorded runs no more, however long its settlement takes. One that hangs is told as
+//! `agent_hung` and nothing else: until that is over, nothing is told of its overrun.
 
 use orch_contract::{ObservationDocument, RunningJob};
 
 use super::{
-    AgentOverrunFacts, CaseKey, Context, Ending, Entity, Facts, Finding, Severity, SignalKind, SignalState,
-    hold_slot, readable_document, switched_off,
+    AgentOverrunFacts, CaseKey, Context, Ending, Entity, Facts, Finding, HeldScope, Severity, SignalKind,
+    SignalState, hold_slot, readable_document, switched_off,
 };
 use crate::observe::Observation;
 
-pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &mut Vec<SignalState>) {
+pub(super) fn derive(
+    observation: &Observation,
+    context: &Context<'_>,
+    hung_jobs: &[i64],
+    states: &mut Vec<SignalState>,
+) {
     if !context.thresholds.enabled(SignalKind::AgentOverrun) {
         return switched_off(SignalKind::AgentOverrun, context, states);
     }
@@ -26,7 +32,14 @@ pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &
         // a core that publishes no limit has none to overrun
         let limited = job.limit_ms > 0;
         let over = limited && i128::from(age_ms) * 100 > i128::from(job.limit_ms) * i128::from(share_percent);
-        if over && job.exit_recorded_at_ms.is_none() {
+        let hung = CaseKey { slot: SignalKind::AgentHung, entity: entity.clone() };
+        // a case that is open hangs until it was clear for long enough, or could not be looked at
+        let told_as_hung = hung_jobs.contains(&job.job_id) || context.open.contains(&hung);
+        if over && job.exit_recorded_at_ms.is_none() && told_as_hung {
+            let key = CaseKey { slot: SignalKind::AgentOverrun, entity };
+            let reason = "told as a job that hangs".to_owned();
+            states.push(SignalState::Held { scope: HeldScope::Case(key), reason });
+        } else if over && job.exit_recorded_at_ms.is_none() {
             states.push(SignalState::Active(Finding {
                 signal: SignalKind::AgentOverrun,
                 entity,

@@ -8,6 +8,7 @@ use super::{
     switched_off,
 };
 use crate::notify::Channel;
+use crate::notify::delivery::LastFailure;
 use crate::observe::Observation;
 
 /// What waits for one configured channel.
@@ -21,6 +22,8 @@ pub struct ChannelBacklog {
     pub notices: usize,
     /// Why it refuses until somebody changes something.
     pub parked: Option<String>,
+    /// Why the last message failed, if it did.
+    pub last_failure: Option<LastFailure>,
     /// Messages tried since this watchdog started.
     pub attempts: u64,
     /// Of those, how many failed.
@@ -51,6 +54,7 @@ pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &
                 limit_ms,
                 notices: backlog.notices,
                 parked: backlog.parked.clone(),
+                last_failure: backlog.last_failure.clone(),
                 attempts: backlog.attempts,
                 failures: backlog.failures,
             }),

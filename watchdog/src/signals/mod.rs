@@ -26,6 +26,8 @@ mod process;
 mod queue_stalled;
 mod stage_stuck;
 
+use std::collections::BTreeSet;
+
 pub use delivery_failing::ChannelBacklog;
 pub use ending::Ending;
 pub use facts::{
@@ -60,6 +62,37 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Its causes by name, where one signal can have several that a person would act upon in another
+    /// way; empty for every other signal.
+    #[must_use]
+    pub fn causes(&self) -> BTreeSet<String> {
+        match &self.facts {
+            Facts::CoreDegraded(facts) => facts.causes.iter().map(DegradedCause::id).collect(),
+            Facts::Process(_)
+            | Facts::AgentHung(_)
+            | Facts::AgentOverrun(_)
+            | Facts::Lease(_)
+            | Facts::StageStuck(_)
+            | Facts::Approval(_)
+            | Facts::QueueStalled(_)
+            | Facts::CoreDown(_)
+            | Facts::CpuStarved(_)
+            | Facts::Disk(_)
+            | Facts::Channel(_)
+            | Facts::Collector(_) => BTreeSet::new(),
+        }
+    }
+
+    /// The same with these causes first, so that a headline begins with them.
+    #[must_use]
+    pub fn led_by(&self, causes: &BTreeSet<String>) -> Self {
+        let mut led = self.clone();
+        if let Facts::CoreDegraded(facts) = &mut led.facts {
+            facts.causes.sort_by_key(|cause| !causes.contains(&cause.id()));
+        }
+        led
+    }
+
     /// The case it belongs to.
     #[must_use]
     pub fn key(&self) -> CaseKey {
@@ -201,8 +234,8 @@ pub fn derive(observation: &Observation, context: &Context<'_>, memory: &mut Mem
     memory.observe(observation, context.thresholds.agent_silent_ms);
     let mut states = Vec::new();
     let hung = agent_hung::derive(observation, context, memory, &mut states);
-    process::derive(observation, context, memory, &hung, &mut states);
-    agent_overrun::derive(observation, context, &mut states);
+    process::derive(observation, context, memory, &hung.families, &mut states);
+    agent_overrun::derive(observation, context, &hung.jobs, &mut states);
     lease_stale::derive(observation, context, &mut states);
     stage_stuck::derive(observation, context, &mut states);
     approval_waiting::derive(observation, context, memory, &mut states);

@@ -436,6 +436,7 @@ fn a_signal_that_was_switched_off_ends_its_cases() {
 }
 
 mod answers;
+mod changes;
 mod host;
 mod pipeline;
 mod stories;

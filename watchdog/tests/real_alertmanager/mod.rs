@@ -14,6 +14,9 @@ use crate::support::until;
 
 const PROGRAM: &str = "prometheus-alertmanager";
 
+/// Its settings of the web server.
+const WEB: &str = "web.yml";
+
 /// Whoever takes a free port between our look and its start wins it: another one is tried.
 const STARTS: usize = 5;
 
@@ -26,11 +29,22 @@ pub(crate) struct RealAlertmanager {
     config: tempfile::TempDir,
     _data: tempfile::TempDir,
     heard: Heard,
+    login: Option<(String, String)>,
 }
 
 impl RealAlertmanager {
     /// Starts one; fails with the way to install it when it is missing.
     pub(crate) async fn start() -> Self {
+        Self::configured(None, "").await
+    }
+
+    /// One that asks everybody for this user's password, of which it knows the bcrypt hash.
+    pub(crate) async fn start_with_login(user: &str, password: &str, hash: &str) -> Self {
+        let web = format!("basic_auth_users:\n  {user}: {hash}\n");
+        Self::configured(Some((user.to_owned(), password.to_owned())), &web).await
+    }
+
+    async fn configured(login: Option<(String, String)>, web: &str) -> Self {
         let heard = Heard::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let receiver = listener.local_addr().unwrap();
@@ -42,11 +56,12 @@ impl RealAlertmanager {
              receivers:\n  - name: us\n    webhook_configs:\n      - url: http://{receiver}/\n        send_resolved: true\n"
         );
         std::fs::write(config.path().join("alertmanager.yml"), text).unwrap();
+        std::fs::write(config.path().join(WEB), web).unwrap();
         for _ in 0..STARTS {
             let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             if let Some(running) = Self::on(port, &config).await {
                 let (child, data) = running;
-                return Self { child, port, config, _data: data, heard };
+                return Self { child, port, config, _data: data, heard, login };
             }
         }
         panic!("{PROGRAM} did not start; its log: {}", log_of(config.path()));
@@ -58,7 +73,8 @@ impl RealAlertmanager {
         self.child.wait().unwrap();
         let config = std::mem::replace(&mut self.config, tempfile::tempdir().unwrap());
         let (child, data) = Self::on(self.port, &config).await.unwrap();
-        Self { child, port: self.port, config, _data: data, heard: Arc::clone(&self.heard) }
+        let (heard, login) = (Arc::clone(&self.heard), self.login.take());
+        Self { child, port: self.port, config, _data: data, heard, login }
     }
 
     async fn on(port: u16, config: &tempfile::TempDir) -> Option<(Child, tempfile::TempDir)> {
@@ -69,7 +85,9 @@ impl RealAlertmanager {
                 return Some(false);
             }
             let ready = reqwest::get(format!("http://127.0.0.1:{port}/-/ready")).await;
-            ready.ok().filter(|answer| answer.status().is_success()).map(|_| true)
+            // one that asks for a login is ready to ask
+            let answers = |status: reqwest::StatusCode| status.is_success() || status.as_u16() == 401;
+            ready.ok().filter(|answer| answers(answer.status())).map(|_| true)
         })
         .await;
         ready.then_some((child, data))
@@ -82,7 +100,12 @@ impl RealAlertmanager {
     /// Alerts that its API lists as active.
     pub(crate) async fn active(&self) -> Vec<Value> {
         let url = format!("{}/api/v2/alerts?active=true", self.url());
-        reqwest::get(url).await.unwrap().json().await.unwrap()
+        let request = reqwest::Client::new().get(url);
+        let request = match &self.login {
+            Some((user, password)) => request.basic_auth(user, Some(password)),
+            None => request,
+        };
+        request.send().await.unwrap().json().await.unwrap()
     }
 
     /// (status, alert name) of every message that its receiver took.
@@ -105,6 +128,7 @@ fn spawn(port: u16, config: &Path, data: &Path) -> Child {
     let mut command = Command::new(PROGRAM);
     command
         .arg(format!("--config.file={}", config.join("alertmanager.yml").display()))
+        .arg(format!("--web.config.file={}", config.join(WEB).display()))
         .arg(format!("--storage.path={}", data.display()))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .args(["--cluster.listen-address=", "--log.level=warn"])

@@ -4,14 +4,16 @@
 //! and what ended, until Alertmanager surely knows. Pure: a value saved with the cases. Invariants:
 //! a row keeps its labels while it fires (other labels are another alert, and the first one
 //! ends); a row that ended leaves only after it was taken later than [`CLOCKS_DIFFER_MS`] after its
-//! end; what is told of a case follows its notices, so that a muted one is not told here either.
+//! end; what is told of a case follows its notices, so that one that was muted before it began is not
+//! told here either. A row ends with its condition and for no other reason: one that is muted or
+//! acknowledged later goes on and says so, since its end would be told as a recovery.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::wire::{self, PostableAlert, Words};
-use crate::cases::{AlertState, Notice, NoticeKind};
+use crate::cases::{AlertState, Case, Notice, NoticeKind};
 use crate::notify::outbox::Entry;
 use crate::notify::text::Voice;
 use crate::notify::{Channel, audience};
@@ -51,6 +53,7 @@ impl Ledger {
                 NoticeKind::Alert
                 | NoticeKind::Reminder { .. }
                 | NoticeKind::Worse
+                | NoticeKind::Changed
                 | NoticeKind::Flapping { .. } => self.fire(notice, voice),
                 NoticeKind::Recovered { .. } => {
                     self.end(&notice.finding.key(), notice.at_ms, Some((notice, voice)));
@@ -82,14 +85,17 @@ impl Ledger {
         now_ms: i64,
         until_ms: i64,
     ) -> Vec<PostableAlert> {
-        let told: BTreeMap<&CaseKey, &Finding> =
-            alerts.told().map(|(key, case)| (key, &case.finding)).collect();
+        let told: BTreeMap<&CaseKey, &Case> = alerts.told().collect();
         let alert = |row: &Row| {
             // what is measured changes while it fires; what ended stays as it was told
             let measured = row.ended_at_ms.is_none().then(|| told.get(&row.key)).flatten();
             let annotations = measured.map_or_else(
                 || row.annotations.clone(),
-                |finding| wire::annotations(&as_alert(finding, now_ms), voice),
+                |case| {
+                    let mut annotations = wire::annotations(&as_alert(&case.finding, now_ms), voice);
+                    annotations.extend(alerts.silence_of(case).map(|silence| wire::silenced(&silence)));
+                    annotations
+                },
             );
             PostableAlert {
                 labels: row.labels.clone(),

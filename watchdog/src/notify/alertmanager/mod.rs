@@ -11,6 +11,7 @@ pub mod wire;
 
 use std::time::Duration;
 
+use orch_settings::ExposeSecret;
 use reqwest::{StatusCode, Url, header, redirect};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ use super::Channel;
 use super::delivery::{Delivery, FailureReason, Outcome, Patience, Rest};
 use super::outbox::Entry;
 use crate::clock;
-use crate::config::AlertmanagerConfig;
+use crate::config::{AlertmanagerConfig, Login};
 use crate::keeper::Worth;
 use crate::proc::redact;
 use crate::trust::{Trust, disbelieved};
@@ -64,14 +65,17 @@ pub enum AlertmanagerError {
 pub struct AlertmanagerClient {
     client: reqwest::Client,
     alerts: Url,
+    // its secrets print as stars, and the headers made of them are marked as sensitive
+    login: Option<Login>,
 }
 
 impl AlertmanagerClient {
-    /// A client of the Alertmanager at `address` (a path prefix is kept).
+    /// A client of the configured Alertmanager (a path prefix of its address is kept).
     ///
     /// # Errors
     /// When the address is none or no client can be built.
-    pub fn new(address: &str, trust: &Trust) -> Result<Self, AlertmanagerError> {
+    pub fn new(settings: &AlertmanagerConfig, trust: &Trust) -> Result<Self, AlertmanagerError> {
+        let address = &settings.url;
         let not_an_address = || AlertmanagerError::Address { address: address.to_owned() };
         let mut alerts = Url::parse(address).map_err(|_| not_an_address())?;
         let path = ["api", "v2", "alerts"];
@@ -82,7 +86,7 @@ impl AlertmanagerClient {
             .timeout(TIMEOUT)
             .build()
             .map_err(AlertmanagerError::Client)?;
-        Ok(Self { client, alerts })
+        Ok(Self { client, alerts, login: settings.login.clone() })
     }
 
     /// Tells alerts, all of them or none as far as we then know.
@@ -110,7 +114,13 @@ impl AlertmanagerClient {
             };
             Outcome::Failed(FailureReason::Network, words.to_owned())
         };
-        let mut response = match self.client.post(self.alerts.clone()).json(alerts).send().await {
+        let request = self.client.post(self.alerts.clone()).json(alerts);
+        let request = match &self.login {
+            None => request,
+            Some(Login::Bearer(token)) => request.bearer_auth(token.expose_secret()),
+            Some(Login::Basic { user, password }) => request.basic_auth(user, Some(password.expose_secret())),
+        };
+        let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) => return network(error),
         };
@@ -159,6 +169,9 @@ pub async fn run(delivery: Delivery, settings: AlertmanagerConfig, client: Alert
     let mut patience = Patience::default();
     // what it was told in an earlier life of ours, and what it forgot in its own
     let mut due = Instant::now();
+    if delivery.wait_on(Channel::Alertmanager).await == Rest::Stopped {
+        return;
+    }
     loop {
         let outbox_seq = saved.borrow_and_update().outbox_seq;
         let now_ms = clock::wall_ms();
@@ -181,6 +194,7 @@ pub async fn run(delivery: Delivery, settings: AlertmanagerConfig, client: Alert
             outcome = client.post(&plan.alerts) => outcome,
         };
         delivery.report.note(Channel::Alertmanager, &outcome);
+        delivery.keep_wait(Channel::Alertmanager, &outcome);
         if let Outcome::Taken(_) = outcome {
             due = Instant::now() + period;
             taken(&delivery, plan, now_ms);

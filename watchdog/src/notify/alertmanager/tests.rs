@@ -20,7 +20,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let voice = Voice { host: "host-1".into(), runbook_url: "r".into(), locale: Locale::English };
+        let voice = Voice { host: "host-1".into(), runbook_url: Some("r".into()), locale: Locale::English };
         Self { alerts: AlertState::default(), outbox: Outbox::default(), ledger: Ledger::default(), voice }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cases::Notice;
+use crate::cases::{Notice, Silence};
 use crate::notify::text::{self, Line, Voice};
 use crate::proc::redact;
 use crate::signals::{Entity, Facts, Finding};
@@ -135,7 +135,9 @@ pub fn annotations(notice: &Notice, voice: &Voice) -> Words {
         ("summary", words.headline.plain()),
         ("description", description.join("\n")),
         ("command", command.unwrap_or_default()),
-        ("runbook_url", format!("{}#{}", voice.runbook_url, notice.finding.signal.name())),
+        // a link where there is one to follow, and always what prints the section
+        ("runbook_url", voice.section(notice.finding.signal).unwrap_or_default()),
+        ("runbook", text::runbook_command(notice.finding.signal)),
     ];
     for (name, value) in rows {
         if !value.is_empty() {
@@ -143,6 +145,18 @@ pub fn annotations(notice: &Notice, voice: &Voice) -> Words {
         }
     }
     annotations
+}
+
+/// Why a watchdog's own messages say nothing more of an alert, as an annotation.
+#[must_use]
+pub fn silenced(silence: &Silence<'_>) -> (String, String) {
+    let words = match silence {
+        Silence::Muted(mute) => format!("muted until {} by {}", text::full_time(mute.until_ms), mute.by),
+        Silence::Acknowledged(seen) => {
+            format!("acknowledged by {} at {}", seen.by, text::full_time(seen.at_ms))
+        }
+    };
+    ("silenced".to_owned(), cut(&words, LABEL_MAX_CHARACTERS))
 }
 
 /// How long a test alert fires (one minute, in milliseconds).
@@ -233,15 +247,18 @@ mod tests {
     fn annotations_hold_the_command_and_the_section_of_the_runbook() {
         let voice = Voice {
             host: "host-1".to_owned(),
-            runbook_url: "https://docs/runbook".to_owned(),
+            runbook_url: Some("https://docs/runbook".to_owned()),
             locale: text::Locale::English,
         };
         let notice = Notice { kind: NoticeKind::Alert, at_ms: 0, finding: finding("ORCH-1") };
         let annotations = annotations(&notice, &voice);
         assert_eq!(annotations["runbook_url"], "https://docs/runbook#agent_hung");
+        assert_eq!(annotations["runbook"], "orch-watchdog runbook agent_hung");
         assert_eq!(annotations["command"], "orch-core why ORCH-1");
         assert!(annotations["summary"].contains("ORCH-1"), "{annotations:?}");
         assert!(annotations["description"].contains("\nevidence"), "{annotations:?}");
+        let without = self::annotations(&notice, &Voice { runbook_url: None, ..voice });
+        assert!(!without.contains_key("runbook_url") && without.contains_key("runbook"), "{without:?}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn over() -> NoticeKind {
 }
 
 fn voice() -> Voice {
-    let runbook_url = "docs/runbook.md".to_owned();
+    let runbook_url = Some("docs/runbook.md".to_owned());
     Voice { host: "host-1".to_owned(), runbook_url, locale: text::Locale::English }
 }
 

@@ -12,16 +12,18 @@ mod english;
 mod phrases;
 mod russian;
 mod said;
+mod scan;
 mod units;
 
 pub use answers::{ChatWord, about, button, chat, ended_by_command, malformed, reply};
 use phrases::{Language, Told};
 pub use said::{Said, Span};
+pub use scan::{scan, scan_headline, scan_unheard};
 
 use super::Channel;
 use crate::cases::{Notice, NoticeKind};
 use crate::proc::redact;
-use crate::signals::{Ending, Entity, Facts, Finding, Severity};
+use crate::signals::{Ending, Entity, Facts, Finding, Severity, SignalKind};
 
 /// Longest headline of an alert, in characters: what a phone shows without being unlocked.
 pub const HEADLINE_MAX: usize = 120;
@@ -43,13 +45,19 @@ const ENTITY_MAX: usize = 80;
 pub struct Voice {
     /// Name of this host.
     pub host: String,
-    /// Address of the runbook; `#section` is put behind it.
-    pub runbook_url: String,
+    /// Address of the runbook; `#section` is put behind it. Absent: the program prints it itself.
+    pub runbook_url: Option<String>,
     /// Language.
     pub locale: Locale,
 }
 
 impl Voice {
+    /// Address of a signal's section of the runbook, if the runbook has one.
+    #[must_use]
+    pub fn section(&self, signal: SignalKind) -> Option<String> {
+        self.runbook_url.as_ref().map(|url| format!("{url}#{}", signal.name()))
+    }
+
     /// The voice of a channel: logs and interfaces are English, whatever people in chat read.
     #[must_use]
     pub fn on(self, channel: Channel) -> Self {
@@ -118,6 +126,7 @@ pub fn notice(notice: &Notice, voice: &Voice) -> Words {
             (before(language.still(), &told.what), Some(language.reminder(*count)))
         }
         NoticeKind::Worse => (before(language.worse(), &told.what), None),
+        NoticeKind::Changed => (before(language.changed(), &told.what), None),
         NoticeKind::Flapping { changes } => {
             (before(language.flapping(), &told.subject), Some(language.changes(*changes)))
         }
@@ -131,9 +140,18 @@ pub fn notice(notice: &Notice, voice: &Voice) -> Words {
     lines.extend(told.details.into_iter().map(Line::Prose));
     lines.push(Line::Prose(told.effect));
     lines.extend(command::of(finding).map(Line::Command));
-    let section = format!("{}#{}", voice.runbook_url, finding.signal.name());
-    lines.push(Line::Prose(Said::of(language.runbook()).address(section)));
+    let runbook = Said::of(language.runbook());
+    lines.push(Line::Prose(match voice.section(finding.signal) {
+        Some(address) => runbook.address(address),
+        None => runbook.code(runbook_command(finding.signal)),
+    }));
     Words { mark: mark(finding.severity), headline: headline(&claim, HEADLINE_MAX, finding, voice), lines }
+}
+
+/// The command that prints a signal's section of the runbook, for whoever has no address of it.
+#[must_use]
+pub fn runbook_command(signal: SignalKind) -> String {
+    format!("orch-watchdog runbook {}", signal.name())
 }
 
 /// An alert and its recovery that leave together, in one line.
@@ -143,9 +161,11 @@ pub fn both(alert: &Notice, recovery: &Notice, voice: &Voice) -> Words {
     let subject = told(language, &recovery.finding).subject;
     let subject = match &recovery.kind {
         NoticeKind::Recovered { how, .. } => ended(language, subject, how),
-        NoticeKind::Alert | NoticeKind::Reminder { .. } | NoticeKind::Worse | NoticeKind::Flapping { .. } => {
-            subject
-        }
+        NoticeKind::Alert
+        | NoticeKind::Reminder { .. }
+        | NoticeKind::Worse
+        | NoticeKind::Changed
+        | NoticeKind::Flapping { .. } => subject,
     };
     let claim = Said::of(language.was_on(alert.at_ms, recovery.at_ms)).and(subject);
     over(&claim, &recovery.finding, voice)

@@ -17,6 +17,8 @@ use crate::signals::{
     SignalKind, StageStuckFacts,
 };
 
+use crate::survey::{Headline, SurveyedFamily, Unheard, ViewLimit};
+
 /// What a finding is, in the words of one language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Told {
@@ -32,7 +34,7 @@ pub(super) struct Told {
 
 /// Everything that is said.
 pub(super) trait Language:
-    Frames + Proofs + WorkFindings + CoreFindings + HostFindings + Answers
+    Frames + Proofs + WorkFindings + CoreFindings + HostFindings + Answers + Scans
 {
 }
 
@@ -42,6 +44,8 @@ pub(super) trait Frames {
     fn still(&self) -> &'static str;
     /// Before a claim that got worse.
     fn worse(&self) -> &'static str;
+    /// Before a claim that was told before, and holds for another cause now.
+    fn changed(&self) -> &'static str;
     /// Before the noun of what comes and goes.
     fn flapping(&self) -> &'static str;
     /// Below the headline: which reminder it is.
@@ -110,6 +114,32 @@ pub(super) trait HostFindings {
     fn channel(&self, facts: &ChannelFacts) -> Told;
     /// `collector_unavailable`.
     fn collector(&self, facts: &CollectorFacts) -> Told;
+}
+
+/// A look at the host.
+pub(super) trait Scans {
+    /// What it comes to.
+    fn headline(&self, headline: Headline) -> Said;
+    /// Behind the headline: how many processes could be read.
+    fn readable(&self, readable: u64, listed: u64) -> Said;
+    /// Why not all of the host can be seen.
+    fn limit(&self, limit: &ViewLimit) -> Said;
+    /// Why the core's word is missing, and what follows from it.
+    fn unheard(&self, unheard: &Unheard) -> Said;
+    /// Why nobody could look, as the system said it.
+    fn could_not_look(&self, why: &str) -> Said;
+    /// A family in one line.
+    fn family(&self, seen: &SurveyedFamily) -> Said;
+    /// Members that are not shown.
+    fn more_members(&self, left_out: usize) -> Said;
+    /// The topmost process has ended.
+    fn root_ended(&self, pid: i32) -> Said;
+    /// Where it runs.
+    fn container(&self, name: &str) -> Said;
+    /// A rule that was consulted.
+    fn rule(&self, rule: Said) -> Said;
+    /// What stops it.
+    fn stop(&self, command: &str) -> Said;
 }
 
 /// Answers to commands.

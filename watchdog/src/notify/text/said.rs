@@ -135,6 +135,12 @@ impl Said {
         kept.text("…")
     }
 
+    /// The letters alone, for a place where everything is code.
+    #[must_use]
+    pub fn bare(&self) -> String {
+        self.0.iter().map(Span::letters).collect()
+    }
+
     /// Without markup: code stands in backticks, so that its end can be seen.
     #[must_use]
     pub fn plain(&self) -> String {

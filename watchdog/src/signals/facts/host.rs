@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::notify::Channel;
+use crate::notify::delivery::LastFailure;
 use crate::observe::ProcessKey;
 
 /// Work waits for a processor.
@@ -98,6 +99,9 @@ pub struct ChannelFacts {
     pub notices: usize,
     /// Why the channel refuses until somebody changes something; absent when it may pass by itself.
     pub parked: Option<String>,
+    /// Why the last message failed; absent when none did, or when nobody has tried yet.
+    #[serde(default)]
+    pub last_failure: Option<LastFailure>,
     /// Messages tried since this watchdog started.
     pub attempts: u64,
     /// Of those, how many failed.

@@ -157,6 +157,19 @@ pub struct CoreDegradedFacts {
     pub causes: Vec<DegradedCause>,
 }
 
+impl DegradedCause {
+    /// Which cause it is, without its measures: the same for as long as it holds.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self {
+            Self::StaleDocument { .. } => "stale_document".to_owned(),
+            Self::LateActor { name, .. } => format!("late_actor {name}"),
+            Self::OtherSchema { found, .. } => format!("other_schema {found}"),
+            Self::ClockSkew { .. } => "clock_skew".to_owned(),
+        }
+    }
+}
+
 /// What is wrong with a core that answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

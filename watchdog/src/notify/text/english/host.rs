@@ -5,6 +5,7 @@ use super::super::phrases::{HostFindings, Proofs as _, Told};
 use super::super::said::Said;
 use super::super::units::CpuUse;
 use super::{English, bytes, cores, count, duration, duration_of, effect};
+use crate::notify::delivery::{FailureReason, LastFailure};
 use crate::signals::{
     ChannelFacts, CollectorFacts, CollectorName, CpuStarvedFacts, OwnershipWord, ProcessFacts, SignalKind,
 };
@@ -107,8 +108,12 @@ impl HostFindings for English {
             facts.failures,
             facts.attempts
         ))];
-        if let Some(parked) = &facts.parked {
-            details.push(Said::of("it refuses until somebody changes something: ").code(parked));
+        match (&facts.parked, &facts.last_failure) {
+            (Some(parked), _) => {
+                details.push(Said::of("it refuses until somebody changes something: ").code(parked));
+            }
+            (None, Some(failure)) => details.push(last_failure(failure)),
+            (None, None) => {}
         }
         Told {
             what: Said::default()
@@ -137,6 +142,22 @@ impl HostFindings for English {
             effect: effect(&format!("nothing about {blind} is told or taken back until it can")),
         }
     }
+}
+
+fn last_failure(failure: &LastFailure) -> Said {
+    let said = Said::of("it failed last: ").text(match failure.reason {
+        FailureReason::RateLimited => "too many messages",
+        FailureReason::Server => "the server fails",
+        FailureReason::Network => "no connection, or no answer",
+        FailureReason::Refused => "refused",
+        FailureReason::Moved => "the chat moved",
+        FailureReason::Answer => "an answer that cannot be understood",
+    });
+    let said = match failure.wait_ms {
+        Some(wait_ms) => said.text(format!(", asked to wait {}", duration(wait_ms))),
+        None => said,
+    };
+    if failure.why.is_empty() { said } else { said.text(": ").code(&failure.why) }
 }
 
 fn process_place(facts: &ProcessFacts) -> Said {

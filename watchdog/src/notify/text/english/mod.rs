@@ -7,6 +7,7 @@ mod answers;
 mod core;
 mod host;
 mod proofs;
+mod scan;
 mod work;
 
 use super::phrases::{Frames, Language};
@@ -25,6 +26,10 @@ impl Frames for English {
 
     fn worse(&self) -> &'static str {
         "worse: "
+    }
+
+    fn changed(&self) -> &'static str {
+        "new cause: "
     }
 
     fn flapping(&self) -> &'static str {

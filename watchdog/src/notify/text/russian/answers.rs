@@ -4,8 +4,12 @@ use super::super::answers::ChatWord;
 use super::super::phrases::Answers;
 use super::super::said::Said;
 use super::{Russian, core_name, count, date_time, duration};
+use orch_settings::decimal::DecimalError;
+
 use crate::cases::{CaseId, Suppression};
-use crate::commands::{About, CaseLine, Ended, Malformed, MuteLine, Refusal, USAGE};
+use crate::commands::{
+    About, CaseLine, DurationFault, Ended, Malformed, MissingWord, MuteLine, Refusal, USAGE,
+};
 use crate::notify::buttons::Wish;
 use crate::signals::{CollectorName, Entity, Severity, SignalKind};
 
@@ -64,14 +68,22 @@ impl Answers for Russian {
     fn malformed(&self, malformed: &Malformed) -> Said {
         match malformed {
             Malformed::Verb(word) => Said::of("нет команды «").name(word).text("»; есть: ").name(USAGE),
-            Malformed::Missing(_) => Said::of("не хватает слова: ").name(USAGE),
+            Malformed::Missing(what) => Said::of(match what {
+                MissingWord::MuteTarget => "не сказано, что заглушить: ",
+                MissingWord::Duration => "не сказано, надолго ли: ",
+                MissingWord::UnmuteTarget => "не сказано, что снова включить: ",
+                MissingWord::AckTarget => "не сказано, какой случай принят: ",
+            })
+            .name(USAGE),
             Malformed::Surplus(word) => Said::of("лишнее слово «").name(word).text("»: ").name(USAGE),
             Malformed::Signal { word, nearest } => {
                 let said = Said::of("нет сигнала «").name(word).text("»");
                 match nearest {
-                    Some(nearest) => said.text("; может быть, ").name(nearest).text("?"),
-                    None => said.text("; есть: ").names(SignalKind::ALL.map(SignalKind::name)),
+                    Some(nearest) => said.text(" (может быть, ").name(nearest).text("?)"),
+                    None => said,
                 }
+                .text("; есть: ")
+                .names(SignalKind::ALL.map(SignalKind::name))
             }
             Malformed::Id(word) => Said::of("«")
                 .name(word)
@@ -79,8 +91,25 @@ impl Answers for Russian {
                 .name("c17")
                 .text(", см. ")
                 .name("status"),
-            Malformed::Duration { word, .. } => {
-                Said::of("«").name(word).text("» — не длительность; пишите ").name("30m, 1.5h, 2d")
+            Malformed::Duration { word, why } => {
+                let said = Said::of("«").name(word).text("» не годится как длительность: ");
+                match why {
+                    DurationFault::Unit => said.text("нужна единица, одна из ").name("s, m, h, d"),
+                    DurationFault::Number(DecimalError::NotDecimal) => {
+                        said.text("это не число вроде ").name("30").text(" или ").name("0.5")
+                    }
+                    DurationFault::Number(DecimalError::TooLong) => said.text("слишком много цифр"),
+                    DurationFault::Number(DecimalError::TooFine) => {
+                        said.text("мельче миллисекунды не бывает")
+                    }
+                    DurationFault::TooShort => said.text("самая короткая — ").name("1m"),
+                    DurationFault::TooLong => said
+                        .text("самая длинная — ")
+                        .name("30d")
+                        .text("; насовсем сигнал выключает настройка"),
+                }
+                .text("; пишите, например, ")
+                .name("30m, 1.5h, 2d")
             }
         }
     }

@@ -5,6 +5,7 @@ use super::super::phrases::{HostFindings, Proofs as _, Told};
 use super::super::said::Said;
 use super::super::units::CpuUse;
 use super::{Russian, bytes, core_name, cores, count, duration, duration_of, effect, percent};
+use crate::notify::delivery::{FailureReason, LastFailure};
 use crate::signals::{
     ChannelFacts, CollectorFacts, CollectorName, CpuStarvedFacts, OwnershipWord, ProcessFacts, SignalKind,
 };
@@ -112,8 +113,12 @@ impl HostFindings for Russian {
             facts.attempts,
             facts.failures
         ))];
-        if let Some(parked) = &facts.parked {
-            details.push(Said::of("само не пройдёт, нужно исправить: ").code(parked));
+        match (&facts.parked, &facts.last_failure) {
+            (Some(parked), _) => {
+                details.push(Said::of("само не пройдёт, нужно исправить: ").code(parked));
+            }
+            (None, Some(failure)) => details.push(last_failure(failure)),
+            (None, None) => {}
         }
         Told {
             what: Said::default()
@@ -140,6 +145,22 @@ impl HostFindings for Russian {
             effect: effect(&format!("до тех пор о {blind} нет ни тревог, ни отбоев")),
         }
     }
+}
+
+fn last_failure(failure: &LastFailure) -> Said {
+    let said = Said::of("последний сбой: ").text(match failure.reason {
+        FailureReason::RateLimited => "слишком много сообщений",
+        FailureReason::Server => "ошибка сервера",
+        FailureReason::Network => "нет соединения или ответа",
+        FailureReason::Refused => "отказ",
+        FailureReason::Moved => "чат переехал",
+        FailureReason::Answer => "непонятный ответ",
+    });
+    let said = match failure.wait_ms {
+        Some(wait_ms) => said.text(format!(", просит подождать {}", duration(wait_ms))),
+        None => said,
+    };
+    if failure.why.is_empty() { said } else { said.text(": ").code(&failure.why) }
 }
 
 fn process_place(facts: &ProcessFacts) -> Said {

@@ -8,6 +8,7 @@ mod answers;
 mod core;
 mod host;
 mod proofs;
+mod scan;
 mod work;
 
 use super::phrases::{Frames, Language};
@@ -29,6 +30,10 @@ impl Frames for Russian {
 
     fn worse(&self) -> &'static str {
         "стало хуже: "
+    }
+
+    fn changed(&self) -> &'static str {
+        "новая причина: "
     }
 
     fn flapping(&self) -> &'static str {

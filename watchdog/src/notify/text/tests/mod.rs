@@ -1,6 +1,15 @@
 //! Every message in every language: complete, short enough, in the language that it claims.
 
+/// A list with a row for every variant.
+macro_rules! every {
+    ($kind:ty; $($row:pat => $sample:expr),+ $(,)?) => {{
+        let _complete = |one: &$kind| match one { $($row => ()),+ };
+        vec![$($sample),+]
+    }};
+}
+
 mod samples;
+mod surveys;
 
 use std::path::Path;
 
@@ -18,7 +27,7 @@ use crate::signals::{Ending, SignalKind};
 const INTERNATIONAL: [&str; 3] = ["CPU", "UTC", "pid"];
 
 fn voice(locale: Locale) -> Voice {
-    let runbook_url = "https://wiki.example/orch/runbook.md".to_owned();
+    let runbook_url = Some("https://wiki.example/orch/runbook.md".to_owned());
     Voice { host: "build-1".to_owned(), runbook_url, locale }
 }
 
@@ -104,8 +113,11 @@ fn the_words_of_a_language_are_of_that_language() {
         let words = notices(Names::Ordinary).into_iter().map(move |told| notice(&told, &voice(locale)));
         words.flat_map(|words| sentences(&words).into_iter().cloned().collect::<Vec<_>>())
     };
-    let of =
-        |locale: Locale| of_notices(locale).chain(samples::answers(locale.language(), &samples::abouts()));
+    let of = |locale: Locale| {
+        of_notices(locale)
+            .chain(samples::answers(locale.language(), &samples::abouts()))
+            .chain(said_of_scans(locale))
+    };
     for said in of(Locale::Russian) {
         let own = own_words(&said);
         let foreign: Vec<_> =
@@ -119,6 +131,101 @@ fn the_words_of_a_language_are_of_that_language() {
             assert!(word.is_ascii(), "{word} in {:?}", said.plain());
         }
     }
+}
+
+/// Every sentence of every answer to a scan.
+fn said_of_scans(locale: Locale) -> Vec<Said> {
+    let language = locale.language();
+    let lines = surveys::surveys(Names::Ordinary).into_iter().flat_map(|seen| scan::lines(language, &seen));
+    let said = lines.filter_map(|line| match line {
+        scan::ScanLine::Said(said) => Some(said),
+        scan::ScanLine::Data(_) | scan::ScanLine::Gap => None,
+    });
+    said.chain([language.could_not_look("list /proc: Permission denied (os error 13)")]).collect()
+}
+
+#[test]
+fn a_scan_says_the_same_in_every_language_and_hides_nothing() {
+    let told = |locale, names| {
+        let said: Vec<String> =
+            surveys::surveys(names).into_iter().map(|seen| scan(&Ok(seen), locale)).collect();
+        said
+    };
+    let lines = |locale| told(locale, Names::Ordinary).iter().map(|said| said.lines().count()).collect();
+    let english: Vec<usize> = lines(Locale::English);
+    assert_eq!(english, lines(Locale::Russian), "a line in one language is a line in the other");
+    for locale in Locale::ALL {
+        let all = told(locale, Names::Ordinary);
+        let usual = &all[0];
+        for fact in ["4242 R python -m pytest", "docker 0123456789ab", "kill 4242 4243 4250", "311", "312"] {
+            assert!(usual.contains(fact), "{fact} in {usual}");
+        }
+        let mut distinct = all.clone();
+        distinct.sort();
+        distinct.dedup();
+        // the usual headline stands alone once, too
+        assert_eq!(distinct.len(), all.len(), "no two read alike: {all:#?}");
+        for said in told(locale, Names::Hostile) {
+            let strange = said.chars().find(|letter| *letter != '\n' && letter.is_control());
+            assert_eq!(strange, None, "{said:?}");
+        }
+    }
+    insta::assert_snapshot!(scan(&Err("list /proc: denied".into()), Locale::English), @"could not look: list /proc: denied");
+    insta::assert_snapshot!(scan(&Err("list /proc: denied".into()), Locale::Russian), @"посмотреть не удалось: list /proc: denied");
+}
+
+#[test]
+fn what_is_wrong_with_a_command_is_said_in_every_language() {
+    use crate::commands::Command;
+
+    for line in [
+        "shout",
+        "mute",
+        "mute core_down",
+        "unmute",
+        "ack",
+        "mute cor_down 1h",
+        "mute weather 1h",
+        "mute core_down 1h job7",
+        "mute c3 1h c4",
+        "mute core_down 60",
+        "mute core_down h",
+        "mute core_down 59s",
+        "mute core_down 31d",
+        "mute core_down 9999999999999h",
+        "mute core_down 0.0001s",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let wrong = Command::parse(&words).expect_err("no command");
+        let [english, russian] = Locale::ALL.map(|locale| malformed(&wrong, locale));
+        // what was typed, and every name that English gives, stand in Russian, too
+        for name in english.split(|sign: char| !sign.is_alphanumeric() && !"_-.".contains(sign)) {
+            let typed = words.contains(&name);
+            let named = SignalKind::ALL.iter().any(|signal| signal.name() == name)
+                || ["30m", "1.5h", "2d", "30d", "1m", "c17"].contains(&name);
+            assert!(!(typed || named) || russian.contains(name), "{name}: {english} / {russian}");
+        }
+    }
+    let why = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        malformed(&Command::parse(&words).expect_err("no command"), Locale::Russian)
+    };
+    let lines = [
+        "mute",
+        "mute core_down",
+        "unmute",
+        "ack",
+        "mute core_down 60",
+        "mute core_down h",
+        "mute core_down 59s",
+        "mute core_down 31d",
+        "mute core_down 9999999999999h",
+        "mute core_down 0.0001s",
+    ];
+    let mut told: Vec<String> = lines.iter().map(|line| why(line)).collect();
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), lines.len(), "each is told in its own words: {told:#?}");
 }
 
 #[test]
@@ -272,19 +379,22 @@ fn the_page_of_messages_shows_the_texts_as_they_are() {
             let kinds = [NoticeKind::Alert, samples::usual_end(signal)];
             let told = kinds.map(|kind| {
                 let told = Notice { kind, at_ms: NOW, finding: finding.clone() };
-                message(&[told], &Voice { runbook_url: "docs/runbook.md".into(), ..voice(locale) }).plain
+                message(&[told], &Voice { runbook_url: None, ..voice(locale) }).plain
             });
             page.push_str(&format!("\n{name}:\n\n```text\n{}\n```\n", told.join("\n\n")));
         }
     }
     page.push_str("\n## Other kinds of notices\n");
     for (locale, name) in [(Locale::English, "English"), (Locale::Russian, "Russian")] {
-        let kinds =
-            [NoticeKind::Reminder { count: 2 }, NoticeKind::Worse, NoticeKind::Flapping { changes: 5 }];
-        let lines = kinds.map(|kind| {
-            let told = Notice { kind, at_ms: NOW, finding: usual(SignalKind::ProcOrphaned) };
-            let text =
-                message(&[told], &Voice { runbook_url: "docs/runbook.md".into(), ..voice(locale) }).plain;
+        let kinds = [
+            (NoticeKind::Reminder { count: 2 }, SignalKind::ProcOrphaned),
+            (NoticeKind::Worse, SignalKind::ProcOrphaned),
+            (NoticeKind::Changed, SignalKind::CoreDegraded),
+            (NoticeKind::Flapping { changes: 5 }, SignalKind::ProcOrphaned),
+        ];
+        let lines = kinds.map(|(kind, signal)| {
+            let told = Notice { kind, at_ms: NOW, finding: usual(signal) };
+            let text = message(&[told], &Voice { runbook_url: None, ..voice(locale) }).plain;
             text.lines().take(3).collect::<Vec<_>>().join("\n")
         });
         let test = test_alert(&voice(locale), NOW).plain();
@@ -295,6 +405,15 @@ fn the_page_of_messages_shows_the_texts_as_they_are() {
         let lines: Vec<String> =
             samples::answers(locale.language(), &samples::abouts()[..2]).iter().map(Said::plain).collect();
         page.push_str(&format!("\n{name}:\n\n```text\n{}\n```\n", lines.join("\n")));
+    }
+    page.push_str("\n## A look at the host\n");
+    for (locale, name) in [(Locale::English, "English"), (Locale::Russian, "Russian")] {
+        let mut seen = surveys::surveys(Names::Ordinary);
+        seen.iter_mut().for_each(|seen| seen.families.truncate(1));
+        seen.iter_mut().flat_map(|seen| &mut seen.families).for_each(|family| family.evidence.truncate(2));
+        let mut said: Vec<String> = seen.into_iter().map(|seen| scan(&Ok(seen), locale)).collect();
+        said.push(scan(&Err("list /proc: Permission denied (os error 13)".into()), locale));
+        page.push_str(&format!("\n{name}:\n\n```text\n{}\n```\n", said.join("\n\n")));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/messages.md");
     let rewrite = Strings::from_process().is_set(UPDATE_VARIABLE);

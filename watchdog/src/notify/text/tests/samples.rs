@@ -6,9 +6,10 @@ use super::super::answers::ChatWord;
 use super::super::phrases::Language;
 use super::super::said::Said;
 use crate::cases::{CaseId, NoticeKind, Suppression};
-use crate::commands::{About, CaseLine, Ended, Malformed, MuteLine, Refusal};
+use crate::commands::{About, CaseLine, DurationFault, Ended, Malformed, MissingWord, MuteLine, Refusal};
 use crate::evidence::{Evidence, RunName};
 use crate::notify::Channel;
+use crate::notify::delivery::{FailureReason, LastFailure};
 use crate::observe::{Fault, Lineage, ProcessKey, Reaper, Unclear};
 use crate::signals::{
     ActorWord, AgentHungFacts, AgentOverrunFacts, ApprovalFacts, ChannelFacts, CollectorFacts, CollectorName,
@@ -16,19 +17,12 @@ use crate::signals::{
     Entity, Facts, Finding, HangCause, HungryFamily, LeaseFacts, MemoryRoom, OwnershipWord, ProcessFacts,
     QueueStalledFacts, Severity, SignalKind, StageStuckFacts, StaleCause, WaitsForWord,
 };
+use orch_settings::decimal::DecimalError;
 
 /// 22 Nov 2026, 05:49:02 UTC.
 pub(super) const NOW: i64 = 1_795_326_542_000;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
-
-/// A list with a row for every variant.
-macro_rules! every {
-    ($kind:ty; $($row:pat => $sample:expr),+ $(,)?) => {{
-        let _complete = |one: &$kind| match one { $($row => ()),+ };
-        vec![$($sample),+]
-    }};
-}
 
 /// What commands can be about; the first two are the usual ones.
 pub(super) fn abouts() -> Vec<About> {
@@ -54,14 +48,35 @@ pub(super) fn answers(language: &dyn Language, abouts: &[About]) -> Vec<Said> {
             Refusal::AlreadyAcknowledged { id, by: "@alice".into(), at_ms: NOW },
         Refusal::NotMuted => Refusal::NotMuted,
     ];
-    let malformed = every![Malformed;
+    let missing = every![MissingWord;
+        MissingWord::Duration => MissingWord::Duration,
+        MissingWord::MuteTarget => MissingWord::MuteTarget,
+        MissingWord::UnmuteTarget => MissingWord::UnmuteTarget,
+        MissingWord::AckTarget => MissingWord::AckTarget,
+    ];
+    let numbers = every![DecimalError;
+        DecimalError::NotDecimal => DecimalError::NotDecimal,
+        DecimalError::TooLong => DecimalError::TooLong,
+        DecimalError::TooFine => DecimalError::TooFine,
+    ];
+    let faults = every![DurationFault;
+        DurationFault::Unit => DurationFault::Unit,
+        DurationFault::Number(_) => DurationFault::Number(DecimalError::NotDecimal),
+        DurationFault::TooShort => DurationFault::TooShort,
+        DurationFault::TooLong => DurationFault::TooLong,
+    ];
+    let faults = faults.into_iter().chain(numbers.into_iter().skip(1).map(DurationFault::Number));
+    let mut malformed = every![Malformed;
         Malformed::Verb(_) => Malformed::Verb("mut".into()),
-        Malformed::Missing(_) => Malformed::Missing("how long"),
+        Malformed::Missing(_) => Malformed::Missing(missing[0]),
         Malformed::Surplus(_) => Malformed::Surplus("now".into()),
         Malformed::Signal { .. } => Malformed::Signal { word: "core_dwn".into(), nearest: Some("core_down") },
         Malformed::Id(_) => Malformed::Id("17".into()),
-        Malformed::Duration { .. } => Malformed::Duration { word: "long".into(), why: "not a number".into() },
+        Malformed::Duration { .. } => Malformed::Duration { word: "5".into(), why: DurationFault::Unit },
     ];
+    malformed.extend(missing.into_iter().skip(1).map(Malformed::Missing));
+    malformed.push(Malformed::Signal { word: "weather".into(), nearest: None });
+    malformed.extend(faults.skip(1).map(|why| Malformed::Duration { word: "5".into(), why }));
     let words = every![ChatWord;
         ChatWord::Usage => ChatWord::Usage,
         ChatWord::TooLate(_) => ChatWord::TooLate(600_000),
@@ -129,7 +144,7 @@ pub(super) enum Names {
 }
 
 impl Names {
-    fn of(self, ordinary: &str) -> String {
+    pub(super) fn of(self, ordinary: &str) -> String {
         match self {
             Self::Ordinary => ordinary.to_owned(),
             Self::Hostile => "</b><script>&amp;`\n\r\0\u{202e}\u{1b}[31m*_[x](y)' ; rm -rf / #".repeat(400),
@@ -177,6 +192,7 @@ pub(super) fn kinds() -> Vec<NoticeKind> {
         NoticeKind::Alert => NoticeKind::Alert,
         NoticeKind::Reminder { .. } => NoticeKind::Reminder { count: 2 },
         NoticeKind::Worse => NoticeKind::Worse,
+        NoticeKind::Changed => NoticeKind::Changed,
         NoticeKind::Flapping { .. } => NoticeKind::Flapping { changes: 5 },
         NoticeKind::Recovered { .. } => recovered(Ending::JobMoves),
     ];
@@ -591,20 +607,37 @@ fn disks(names: Names) -> Vec<Facts> {
 }
 
 fn channels(names: Names) -> Vec<Facts> {
-    let facts = |channel, parked| {
+    let facts = |channel, parked, last_failure| {
         Facts::Channel(ChannelFacts {
             channel,
             waiting_ms: 6 * MINUTE,
             limit_ms: 5 * MINUTE,
             notices: 3,
             parked,
+            last_failure,
             attempts: 12,
             failures: 10,
         })
     };
     let parked = || Some(names.of("Forbidden: bot was blocked by the user"));
-    let mut all = vec![facts(Channel::Telegram, parked())];
-    all.extend(Channel::ALL.map(|channel| facts(channel, None)));
+    let failed = |reason, wait_ms: Option<i64>| {
+        let why = if wait_ms.is_none() { names.of("no answer in time") } else { String::new() };
+        Some(LastFailure { reason, why, wait_ms })
+    };
+    let reasons = every![FailureReason;
+        FailureReason::Network => FailureReason::Network,
+        FailureReason::RateLimited => FailureReason::RateLimited,
+        FailureReason::Server => FailureReason::Server,
+        FailureReason::Refused => FailureReason::Refused,
+        FailureReason::Moved => FailureReason::Moved,
+        FailureReason::Answer => FailureReason::Answer,
+    ];
+    let mut all: Vec<Facts> =
+        reasons.into_iter().map(|reason| facts(Channel::Telegram, None, failed(reason, None))).collect();
+    let waits = failed(FailureReason::RateLimited, Some(90_000));
+    all.push(facts(Channel::Telegram, None, waits));
+    all.push(facts(Channel::Telegram, parked(), failed(FailureReason::Refused, None)));
+    all.extend(Channel::ALL.map(|channel| facts(channel, None, None)));
     all
 }
 
