@@ -159,6 +159,7 @@ impl ChannelReport {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Patience {
     failures_in_a_row: u32,
+    moves_in_a_row: u32,
 }
 
 impl Patience {
@@ -166,22 +167,25 @@ impl Patience {
     pub fn after(&mut self, outcome: &Outcome) -> Duration {
         match outcome {
             Outcome::Taken(_) => {
-                self.failures_in_a_row = 0;
+                *self = Self::default();
                 Duration::ZERO
             }
             Outcome::Wait(wait) => *wait,
-            Outcome::Failed(..) => {
-                let factor = 1_u32.checked_shl(self.failures_in_a_row).unwrap_or(u32::MAX);
-                self.failures_in_a_row = (self.failures_in_a_row + 1).min(16);
-                BACKOFF_FIRST.saturating_mul(factor).min(BACKOFF_MAX)
-            }
+            Outcome::Failed(..) => self.backoff(),
             Outcome::Refused(..) => PARKED_FOR,
-            // a chat that moves on and on must not become a busy loop
-            Outcome::Moved(_) => {
-                self.failures_in_a_row = (self.failures_in_a_row + 1).min(16);
-                if self.failures_in_a_row > 1 { BACKOFF_FIRST } else { Duration::ZERO }
+            // followed at once; a chat that moves on without taking anything is a fault
+            Outcome::Moved(_) if self.moves_in_a_row == 0 => {
+                self.moves_in_a_row = 1;
+                Duration::ZERO
             }
+            Outcome::Moved(_) => self.backoff(),
         }
+    }
+
+    fn backoff(&mut self) -> Duration {
+        let factor = 1_u32.checked_shl(self.failures_in_a_row).unwrap_or(u32::MAX);
+        self.failures_in_a_row = (self.failures_in_a_row + 1).min(16);
+        BACKOFF_FIRST.saturating_mul(factor).min(BACKOFF_MAX)
     }
 }
 
@@ -313,5 +317,20 @@ mod tests {
         assert_eq!(patience.after(&Outcome::Taken(None)), Duration::ZERO);
         assert_eq!(patience.after(&failed).as_secs(), 1);
         assert_eq!(patience.after(&Outcome::Refused(FailureReason::Refused, String::new())), PARKED_FOR);
+    }
+
+    /// Two chats that named each other as their successors got twenty messages in twenty seconds.
+    #[test]
+    fn a_move_is_followed_at_once_and_moves_in_a_circle_back_off_to_the_bound() {
+        let mut patience = Patience::default();
+        let moved = |now| Outcome::Moved(MovedChat { configured: 1, now });
+        let waits: Vec<u64> = (0..12).map(|at| patience.after(&moved(at % 2)).as_secs()).collect();
+        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        patience.after(&Outcome::Taken(None));
+        assert_eq!(patience.after(&moved(2)).as_secs(), 0, "a later move is followed again");
+        let failed = Outcome::Failed(FailureReason::Network, String::new());
+        patience.after(&Outcome::Taken(None));
+        patience.after(&failed);
+        assert_eq!(patience.after(&moved(3)).as_secs(), 0, "an earlier fault is none of the move");
     }
 }
