@@ -41,7 +41,7 @@ fn commands_of_the_documents_are_ones_that_the_program_knows() {
         assert!(found.len() >= at_least, "{document}: {found:?}");
         for command in found {
             let words = command.iter().map(|word| {
-                PLACEHOLDERS.iter().find(|(name, _)| name == word).map_or(word.as_str(), |(_, value)| value)
+                PLACEHOLDERS.iter().find(|(name, _)| name == word).map_or(word.as_str(), |(_, value)| *value)
             });
             let parsed = Arguments::try_parse_from(words).map_err(|error| error.to_string());
             assert!(parsed.is_ok(), "{document}: {command:?}: {parsed:?}");

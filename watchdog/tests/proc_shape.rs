@@ -57,7 +57,7 @@ fn a_test_run_is_recognised_by_its_structure() {
         ("conda run -n ci --no-capture-output pytest", Shape::Program),
         ("coverage run -m pytest", Shape::Module),
         ("tox exec -e py313 -- pytest -q", Shape::Program),
-        ("python -m tox -c ci/tox.ini exec -- python -m pytest", Shape::Module),
+        ("/usr/bin/python3 /usr/bin/tox -c ci/tox.ini exec -- python -m pytest", Shape::Module),
         ("valgrind --tool=memcheck -q python -m pytest", Shape::Module),
         ("gdb -q -ex run --args python3 -m pytest", Shape::Module),
         ("lldb -b -- pytest", Shape::Program),

@@ -84,9 +84,9 @@ mod tests {
         let in_file = file.join("below/it");
         for (place, expected) in [
             (dir.path(), None),
-            (&dir.path().join("a/b/c"), None),
-            (&file, Some("file is no directory")),
-            (&in_file, Some("file is no directory")),
+            (dir.path().join("a/b/c").as_path(), None),
+            (file.as_path(), Some("file is no directory")),
+            (in_file.as_path(), Some("file is no directory")),
             (Path::new("/proc/nope"), Some("/proc is part of the process file system")),
             (Path::new("/proc"), Some("/proc is part of the process file system")),
             (Path::new("/sys/x"), Some("/sys is ")),

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Channel;
 use super::compose::{self, Message};
 use super::outbox::MessageRef;
+use super::parking::Parking;
 use super::text::Voice;
 use crate::failpoint;
 use crate::keeper::{Keeper, Worth};
@@ -39,8 +40,10 @@ pub enum Outcome {
     Wait(Duration),
     /// It failed in a way that may pass.
     Failed(FailureReason, String),
-    /// It refuses until somebody changes something.
+    /// It refuses until somebody changes something, whatever is sent.
     Refused(FailureReason, String),
+    /// It refuses this message for what it says; another one it may take.
+    Unsendable(FailureReason, String),
     /// The chat has another number from now on; try again at once.
     Moved(MovedChat),
 }
@@ -102,6 +105,10 @@ pub struct ChannelReport {
     pub failures: [u64; FailureReason::ALL.len()],
     /// Why it is parked, while it is.
     pub parked: Option<String>,
+    /// Notices that are parked one by one, since they were refused for what they say.
+    pub parked_notices: usize,
+    /// Why the latest of them was.
+    pub parked_notice_why: Option<String>,
 }
 
 /// A report that the loop writes and others read.
@@ -139,11 +146,24 @@ impl SharedReport {
                 report.parked = Some(why.clone());
                 tracing::error!(channel, why, "the channel refuses until somebody changes something");
             }
+            Outcome::Unsendable(reason, why) => {
+                report.failed(*reason);
+                tracing::error!(channel, why, "the channel refuses what this message says");
+            }
             Outcome::Moved(moved) => {
                 report.failed(FailureReason::Moved);
                 tracing::warn!(channel, "the chat has a new number; change the setting to {}", moved.now);
             }
         }
+    }
+}
+
+impl SharedReport {
+    /// So many notices are parked one by one, the latest for this.
+    pub(crate) fn set_parked(&self, count: usize, why: Option<String>) {
+        let mut report = self.lock();
+        report.parked_notices = count;
+        report.parked_notice_why = why;
     }
 }
 
@@ -171,6 +191,8 @@ impl Patience {
                 Duration::ZERO
             }
             Outcome::Wait(wait) => *wait,
+            // parked by itself
+            Outcome::Unsendable(..) => Duration::ZERO,
             Outcome::Failed(..) => self.backoff(),
             Outcome::Refused(..) => PARKED_FOR,
             // followed at once; a chat that moves on without taking anything is a fault
@@ -219,20 +241,26 @@ pub struct Delivery {
 pub async fn run<S: Sender>(delivery: Delivery, mut sender: S) {
     let mut saved = delivery.keeper.saved();
     let mut patience = Patience::default();
+    let mut parking = Parking::default();
     loop {
         let outbox_seq = saved.borrow_and_update().outbox_seq;
-        let (message, newest) = delivery.keeper.read(|state| {
-            let waiting = state.outbox.waiting(S::CHANNEL, outbox_seq);
+        let (message, waiting, newest) = delivery.keeper.read(|state| {
+            let waiting = parking.choose(state.outbox.waiting(S::CHANNEL, outbox_seq), Instant::now());
             let newest = state.outbox.newest_kind().unwrap_or_default();
             let cases = match delivery.buttons {
                 Buttons::Shown => Some(&state.alerts),
                 Buttons::None => None,
             };
-            (compose::next(&state.outbox, &waiting, &delivery.voice, cases), newest)
+            (compose::next(&state.outbox, &waiting, &delivery.voice, cases), waiting, newest)
         });
+        delivery.report.set_parked(parking.count(), parking.why());
         let Some(message) = message else {
             tokio::select! {
                 () = delivery.stop.cancelled() => return,
+                () = delivery.parked_ones_are_due(&parking) => {
+                    parking.release();
+                    continue;
+                }
                 changed = saved.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
@@ -246,6 +274,12 @@ pub async fn run<S: Sender>(delivery: Delivery, mut sender: S) {
         };
         crash_point::<S>("after_send", newest);
         settle::<S>(&delivery, &message, &outcome);
+        match &outcome {
+            Outcome::Taken(_) => parking.taken(&message.seqs),
+            Outcome::Unsendable(_, why) => parking.refused(&waiting, &message.seqs, why, Instant::now()),
+            Outcome::Wait(_) | Outcome::Failed(..) | Outcome::Refused(..) | Outcome::Moved(_) => {}
+        }
+        delivery.report.set_parked(parking.count(), parking.why());
         crash_point::<S>("after_record", newest);
         let wait = patience.after(&outcome).max(S::PACE);
         if delivery.rest(&outcome, wait).await == Rest::Stopped {
@@ -264,12 +298,25 @@ pub(super) enum Rest {
 }
 
 impl Delivery {
+    /// Ends when a parked notice is to be tried again, or when the channel took a test alert; never while none is parked.
+    async fn parked_ones_are_due(&self, parking: &Parking) {
+        let Some(due) = parking.next_due() else { return std::future::pending().await };
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => {}
+            () = self.unpark.notified() => {}
+        }
+    }
+
     /// Waits after an outcome; a parked channel may be woken earlier.
     pub(super) async fn rest(&self, outcome: &Outcome, wait: Duration) -> Rest {
         let unparked = async {
             match outcome {
                 Outcome::Refused(..) => self.unpark.notified().await,
-                Outcome::Taken(_) | Outcome::Wait(_) | Outcome::Failed(..) | Outcome::Moved(_) => {
+                Outcome::Taken(_)
+                | Outcome::Wait(_)
+                | Outcome::Failed(..)
+                | Outcome::Unsendable(..)
+                | Outcome::Moved(_) => {
                     std::future::pending::<()>().await;
                 }
             }
@@ -299,7 +346,7 @@ fn settle<S: Sender>(delivery: &Delivery, message: &Message, outcome: &Outcome) 
             state.moved_chat = Some(*moved);
             ((), Worth::Saving)
         }),
-        Outcome::Wait(_) | Outcome::Failed(..) | Outcome::Refused(..) => {}
+        Outcome::Wait(_) | Outcome::Failed(..) | Outcome::Refused(..) | Outcome::Unsendable(..) => {}
     }
 }
 
