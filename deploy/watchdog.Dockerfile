@@ -51,7 +51,8 @@ LABEL org.opencontainers.image.title="orch-watchdog" \
 COPY --from=programs /out/orch-watchdog /orch-watchdog
 # A named volume takes over the owner of the directory that it is mounted on.
 COPY --from=programs --chown=65534:65534 /out/state /state
-ENV WATCHDOG_STATE_DIR=/state WATCHDOG_BIND=0.0.0.0:9109
+# The program is the only one, and found by its name: alerts and the runbook say `orch-watchdog scan`.
+ENV PATH=/ WATCHDOG_STATE_DIR=/state WATCHDOG_BIND=0.0.0.0:9109
 # Numbers, since there is no passwd here. No agent may have this one.
 USER 65534:65534
 WORKDIR /

@@ -139,6 +139,10 @@ impl Published {
                 ailments
                     .push(format!("{name} refuses: {}", redact::plain(why.as_bytes(), WHY_MAX_CHARACTERS)));
             }
+            if let Some(why) = known.report.parked_notice_why {
+                let parked = known.report.parked_notices;
+                ailments.push(format!("{name} refuses {parked} of the notices that wait: {why}"));
+            }
             let waited_ms = known.oldest_at_ms.map_or(0, |oldest| now - oldest);
             if waited_ms > OUTBOX_STUCK_MS {
                 ailments.push(format!("{name} waits to be told for {} s", waited_ms / 1_000));
@@ -234,6 +238,18 @@ mod tests {
         let stuck = world(hour);
         waits_since(&stuck, clock::wall_ms() - OUTBOX_STUCK_MS - 1_000);
         assert_eq!(stuck.published.ailments(), ["telegram waits to be told for 301 s"]);
+    }
+
+    #[test]
+    fn a_notice_that_is_refused_for_what_it_says_is_an_ailment_of_its_own() {
+        let world = world(Duration::from_secs(3_600));
+        world.report.set_parked(1, Some("BUTTON_DATA_INVALID".to_owned()));
+        assert_eq!(
+            world.published.ailments(),
+            ["telegram refuses 1 of the notices that wait: BUTTON_DATA_INVALID"]
+        );
+        world.report.set_parked(0, None);
+        assert_eq!(world.published.ailments(), Vec::<String>::new());
     }
 
     #[test]

@@ -3,33 +3,38 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
 use clap::error::ErrorKind;
 use orch_settings::Strings;
-use orch_watchdog::cli::{self, Arguments, EXIT_FAILURE, EXIT_USAGE, Verb, tell};
+use orch_watchdog::cli::{self, Arguments, EXIT_FAILURE, EXIT_USAGE, UntilClosed, Verb, tell};
 use orch_watchdog::{sandbox, service};
 
 fn main() -> ExitCode {
-    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let (mut out, mut err) = (UntilClosed::new(std::io::stdout()), std::io::stderr());
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             let code = if asked { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) };
-            return if error.print().is_ok() { code } else { ExitCode::from(EXIT_FAILURE) };
+            return match error.print() {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(EXIT_FAILURE),
+                Ok(()) | Err(_) => code,
+            };
         }
     };
-    match wire(arguments.verb, &mut out, &mut err) {
+    let failure = cli::failure_code(&arguments.verb);
+    match wire(arguments.verb, &mut out, &mut err).and_then(|code| Ok(out.flush().map(|()| code)?)) {
         Ok(code) => code,
         Err(error) => {
             tell(&mut err, format_args!("orch-watchdog: {error:#}"));
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(failure)
         }
     }
 }
 
 fn wire(verb: Verb, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let base = std::env::current_dir()?;
+    let base = std::env::current_dir().context("find the working directory")?;
     let system = rustix::system::uname();
     let host_name = system.nodename().to_string_lossy();
     let loaded = match cli::load(&Strings::from_process(), &base, &host_name, err) {

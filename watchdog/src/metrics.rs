@@ -89,6 +89,8 @@ metrics! {
         "Messages that a channel did not take.";
     ChannelParked, "channel_parked", Gauge, ["channel"],
         "1 while a channel refuses until somebody changes something.";
+    ParkedNotices, "parked_notices", Gauge, ["channel"],
+        "Waiting notices that a channel refused for what they say; the others go on.";
     OutboxNotices, "outbox_notices", Gauge, ["channel"], "Notices that wait for a channel.";
     OutboxOldest, "outbox_oldest_notice_timestamp_seconds", Gauge, ["channel"],
         "When the oldest waiting notice was decided; absent when none waits.";
@@ -212,6 +214,9 @@ impl Metric {
                 view.channels.iter().flat_map(of_channel).collect()
             }
             Self::ChannelParked => by_channel(view, |channel| Some(flag(channel.report.parked.is_some()))),
+            Self::ParkedNotices => {
+                by_channel(view, |channel| Some(number(channel.report.parked_notices as u64)))
+            }
             Self::OutboxNotices => by_channel(view, |channel| Some(number(channel.waiting as u64))),
             Self::OutboxOldest => by_channel(view, |channel| channel.oldest_at_ms.map(seconds)),
             Self::OutboxDroppedTotal => one(number(view.outbox_dropped)),

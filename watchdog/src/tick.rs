@@ -187,7 +187,7 @@ fn backlogs(
             notices: outbox.depth(*channel),
             attempts: report.attempts,
             failures: report.failures.iter().sum(),
-            parked: report.parked,
+            parked: report.parked.or(report.parked_notice_why),
             last_failure: report.last_failure,
         }
     };

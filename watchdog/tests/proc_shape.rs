@@ -56,6 +56,13 @@ fn a_test_run_is_recognised_by_its_structure() {
         ("hatch run test:pytest -q", Shape::Program),
         ("conda run -n ci --no-capture-output pytest", Shape::Program),
         ("coverage run -m pytest", Shape::Module),
+        ("tox exec -e py313 -- pytest -q", Shape::Program),
+        ("/usr/bin/python3 /usr/bin/tox -c ci/tox.ini exec -- python -m pytest", Shape::Module),
+        ("valgrind --tool=memcheck -q python -m pytest", Shape::Module),
+        ("gdb -q -ex run --args python3 -m pytest", Shape::Module),
+        ("lldb -b -- pytest", Shape::Program),
+        ("systemd-run --user --scope -p MemoryMax=2G pytest", Shape::Program),
+        ("systemd-run --unit ci --scope -- python -m pytest", Shape::Module),
         ("coverage run --source src --branch -m pytest tests", Shape::Module),
         ("python -m coverage run --rcfile=x -p -m pytest", Shape::Module),
         ("/usr/bin/python3 /usr/bin/coverage run -m pytest", Shape::Module),
@@ -117,12 +124,31 @@ fn a_word_in_another_place_is_no_test_run() {
         "ssh host pytest",
         "make pytest",
         "sh -c cd~x~&&~pytest",
+        "sh -c a;~pytest;~b",
+        "bash -c (pytest)",
+        "bash -lc set~-e\npytest",
+        "timeout 60 sh -c a~||~pytest",
         "sh -c pytest~|~tee~pytest.log",
         "sh script.sh pytest",
         "bash",
         "-bash",
         "xargs -n1 pytest",
         "watch pytest",
+        "ptw",
+        "ptw . --now",
+        "tox",
+        "tox -e pytest",
+        "tox run -e pytest",
+        "tox list exec pytest",
+        "gdb pytest",
+        "gdb -ex pytest",
+        "gdb -p pytest",
+        "lldb pytest",
+        "valgrind --log-file=pytest",
+        // its command is the service manager's child, and matched there
+        "systemd-run --wait pytest",
+        "systemd-run --unit pytest sleep 5",
+        "systemd-run sleep --scope pytest",
         "timeout 60",
         "env",
         "pytest-watch",
@@ -219,6 +245,14 @@ fn what_is_no_secret_is_shown() {
             "timeout 60 pytest --junitxml=/srv/out/result-2024.xml",
         ),
         (vec!["pytest", "--author", "x"], "pytest --author x"),
+        (vec!["pytest", "tests/test_token.py:12"], "pytest tests/test_token.py:12"),
+        (vec!["pytest", "tests/test_pin.py::test_otp"], "pytest tests/test_pin.py::test_otp"),
+        (vec!["pytest", "-p", "no:cacheprovider", "tests/"], "pytest -p no:cacheprovider tests/"),
+        (vec!["nox", "--session", "tests-3.12"], "nox --session tests-3.12"),
+        (vec!["jest", "--passWithNoTests", "src/a.test.js"], "jest --passWithNoTests src/a.test.js"),
+        (vec!["x", "--bypass", "tests/a.py"], "x --bypass tests/a.py"),
+        (vec!["x", "--pass-through", "tests/a.py"], "x --pass-through tests/a.py"),
+        (vec!["python", "--spin=3", "pins.py"], "python --spin=3 pins.py"),
     ] {
         assert_eq!(shown(&words), expected);
     }
@@ -255,6 +289,16 @@ fn a_secret_is_dropped_wherever_it_is_named() {
         (vec!["/usr/bin/worker --token ab/cd -q"], "worker --token *** -q"),
         (vec!["curl", "-u", "bob:pw", "h"], "curl -u *** h"),
         (vec!["x", "--token", "--Zq-9"], "x --token ***"),
+        (vec!["x", "--password", "--abcdef"], "x --password ***"),
+        (vec!["x", "--password", "--token", "abc", "-q"], "x --password *** *** -q"),
+        (vec!["x", "--password", "-u", "bob:pw"], "x --password *** ***"),
+        (vec!["sh", "-c", "x --password --token abc -q"], "sh -c x --password *** *** -q"),
+        (vec!["x", "--pswd=abcJ"], "x --pswd=***"),
+        (vec!["x", "--passcode", "abcK"], "x --passcode ***"),
+        (vec!["x", "--otp=abcC"], "x --otp=***"),
+        (vec!["x", "--sessionid", "abcB"], "x --sessionid ***"),
+        (vec!["x", "--pin", "1234abc8"], "x --pin ***"),
+        (vec!["x", "token.py:12ab"], "x token.py:***"),
         (vec!["x", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"], "x ***"),
     ] {
         assert_eq!(shown(&words), expected, "{words:?}");
@@ -322,6 +366,74 @@ proptest! {
             std::iter::once("prog").chain(before.iter().map(String::as_str)).chain(placed.iter().map(String::as_str)).map(str::as_bytes).collect();
         let shown = redact::command(&words, false);
         prop_assert!(!shown.contains("Zq"), "{shown}");
+    }
+}
+
+/// Names for one thing, as people write them.
+const SECRET_NAMES: &[&str] = &[
+    "password",
+    "passwd",
+    "pswd",
+    "psword",
+    "pwd",
+    "pass",
+    "passcode",
+    "passkey",
+    "pass-phrase",
+    "smtp-pass",
+    "dbpass",
+    "otp",
+    "totp-code",
+    "mfa",
+    "2fa",
+    "pin",
+    "pin-code",
+    "session-id",
+    "sessionid",
+    "sid",
+    "csrf",
+    "api-key",
+    "token2",
+    "auth",
+    "client-secret",
+    "credentials",
+];
+
+proptest! {
+    /// A value may begin with dashes, like an option, and the option before it may be of any spelling.
+    #[test]
+    fn the_value_of_a_secret_name_never_survives_however_it_is_written(
+        name in prop::sample::select(SECRET_NAMES),
+        spelling in 0..4_usize,
+        place in 0..6_usize,
+        dashes in 0..3_usize,
+        secret in "[a-z0-9=:+/@.,-]{4,24}",
+        another in any::<bool>(),
+    ) {
+        let name = match spelling {
+            0 => name.to_owned(),
+            1 => name.replace('-', "_"),
+            2 => name.to_uppercase().replace('-', "_"),
+            _ => name.split('-').map(|part| part[..1].to_uppercase() + &part[1..]).collect(),
+        };
+        // capital letters mark its parts: nothing else here has any of these
+        let marked: String = secret.chars().flat_map(|letter| [letter, 'Ж']).collect();
+        let value = format!("{}Ж{marked}", "-".repeat(dashes));
+        let mut words = vec!["prog".to_owned()];
+        if another {
+            words.push("--password".to_owned());
+        }
+        match place {
+            0 => words.extend([format!("--{name}"), value]),
+            1 => words.push(format!("--{name}={value}")),
+            2 => words.push(format!("{name}={value}")),
+            3 => words.extend([format!("-{name}"), value]),
+            4 => words.extend(["sh".to_owned(), "-c".to_owned(), format!("x --{name} {value} y")]),
+            _ => words.push(format!("{{\"{name}\": \"{value}\"}}")),
+        }
+        let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+        let shown = redact::command(&words, false);
+        prop_assert!(!shown.contains('Ж'), "{shown}");
     }
 }
 

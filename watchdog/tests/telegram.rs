@@ -12,7 +12,11 @@ use orch_watchdog::cases::{Notice, NoticeKind, Policy, decide};
 use orch_watchdog::config::{Chat, TelegramConfig};
 use orch_watchdog::keeper::{Keeper, Worth};
 use orch_watchdog::notify::Channel;
-use orch_watchdog::notify::delivery::{self, Buttons, ChannelReport, Delivery, SharedReport};
+use orch_watchdog::notify::buttons::Button;
+use orch_watchdog::notify::compose::Message;
+use orch_watchdog::notify::delivery::{
+    self, Buttons, ChannelReport, Delivery, Outcome, Sender as _, SharedReport,
+};
 use orch_watchdog::notify::outbox::MessageRef;
 use orch_watchdog::notify::telegram::TelegramSender;
 use orch_watchdog::notify::text::{Locale, Voice};
@@ -287,6 +291,79 @@ async fn a_parked_channel_that_took_a_test_alert_tells_what_waits() {
     line.unpark.notify_one();
     line.told(CHAT, 1).await;
     line.report("no refusal any more", |report| report.parked.is_none()).await;
+}
+
+/// One refused alert silenced the channel for an hour, and every later message with it.
+#[tokio::test]
+async fn a_notice_that_is_refused_for_what_it_says_is_parked_alone() {
+    let line = Line::new().await;
+    line.telegram.set_rate(None);
+    line.telegram.set_refused_text(Some("job-2-"));
+    for job in [1, 2, 3] {
+        tell_named(&line, job);
+    }
+    let shown = |line: &Line, name: &str| line.telegram.chat(CHAT).iter().any(|one| one.text.contains(name));
+    until("the others", async || (shown(&line, "job-1-") && shown(&line, "job-3-")).then_some(())).await;
+    let report = line.report("the culprit", |report| report.parked_notices == 1).await;
+    assert_eq!(report.parked, None, "the channel works");
+    assert_eq!(report.parked_notice_why.as_deref(), Some("Bad Request: MESSAGE_TEXT_REFUSED"));
+    tell_named(&line, 4);
+    until("a later one", async || shown(&line, "job-4-").then_some(())).await;
+    assert_eq!(line.waiting(), 1);
+    line.telegram.set_refused_text(None);
+    line.unpark.notify_one();
+    until("the culprit", async || shown(&line, "job-2-").then_some(())).await;
+    line.report("nothing parked", |report| report.parked_notices == 0).await;
+    assert_eq!(line.waiting(), 0);
+}
+
+fn tell_named(line: &Line, job: i64) {
+    let mut finding = hung(job);
+    if let Facts::AgentHung(facts) = &mut finding.facts {
+        facts.work_item = format!("job-{job}-");
+    }
+    line.keeper.change(|state| {
+        state.outbox.push(&[Channel::Telegram], &Notice { kind: NoticeKind::Alert, at_ms: 0, finding });
+        ((), Worth::Saving)
+    });
+}
+
+/// The chat says so with the same code as a text that it does not like.
+#[tokio::test]
+async fn a_chat_that_is_gone_parks_the_channel_and_no_single_notice() {
+    let line = Line::new().await;
+    line.telegram.forget_chat(CHAT);
+    line.tell(&[1, 2], &NoticeKind::Alert);
+    let parked = line.report("a parked channel", |report| report.parked.is_some()).await;
+    assert_eq!(parked.parked.as_deref(), Some("Bad Request: chat not found"));
+    assert_eq!((parked.attempts, parked.parked_notices, line.waiting()), (1, 0, 2));
+    line.telegram.add_chat(CHAT);
+    line.unpark.notify_one();
+    line.told(CHAT, 1).await;
+}
+
+#[tokio::test]
+async fn a_message_with_a_button_that_is_refused_is_told_without_it() {
+    let line = Line::new().await;
+    let settings = TelegramConfig {
+        bot_token: TOKEN.into(),
+        chat: Chat::Id(CHAT),
+        api_url: line.telegram.url(),
+        commands: None,
+    };
+    let mut sender = TelegramSender::new(&settings, None).unwrap();
+    let button = Button { text: "press".to_owned(), data: "z".repeat(65) };
+    let message = Message {
+        html: "<b>x</b>".to_owned(),
+        plain: "x".to_owned(),
+        reply_to: None,
+        buttons: vec![vec![button]],
+        seqs: vec![1],
+    };
+    let outcome = sender.send(&message).await;
+    assert!(matches!(outcome, Outcome::Taken(Some(_))), "{outcome:?}");
+    let told = line.told(CHAT, 1).await;
+    assert!(told[0].text == "x" && told[0].buttons.is_empty(), "{told:?}");
 }
 
 /// Fifty conditions in an hour of ticks: some end for good, the others come and go by a fixed rule

@@ -63,6 +63,13 @@ struct EditReplyMarkup {
 }
 
 #[derive(Debug, Deserialize)]
+struct ChatAction {
+    chat_id: Value,
+    #[serde(rename = "action")]
+    _action: String,
+}
+
+#[derive(Debug, Deserialize)]
 struct AnswerPress {
     callback_query_id: String,
     text: Option<String>,
@@ -189,6 +196,12 @@ fn answer(world: &mut World, method: &str, body: &[u8]) -> Answer {
             Ok(message) => send_message(world, &message),
             Err(_) => no(400, "Bad Request: message text is empty"),
         },
+        "sendchataction" => match serde_json::from_slice::<ChatAction>(body) {
+            Ok(action) => {
+                open_chat(world, &action.chat_id).map_or_else(|answer| answer, |_| Answer::Ok(json!(true)))
+            }
+            Err(_) => no(400, "Bad Request: wrong parameter action in request"),
+        },
         "editmessagereplymarkup" => match serde_json::from_slice(body) {
             Ok(edit) => edit_reply_markup(world, edit),
             Err(_) => no(400, "Bad Request: message identifier is not specified"),
@@ -243,6 +256,9 @@ fn send_message(world: &mut World, message: &SendMessage) -> Answer {
             return no(400, "Bad Request: can't parse entities: Unexpected end tag at byte offset 7");
         }
         Some(Fault::Markup | Fault::LostAnswer | Fault::HalfAnswer | Fault::Slow(_)) | None => {}
+    }
+    if world.refused_text.as_ref().is_some_and(|refused| message.text.contains(refused.as_str())) {
+        return no(400, "Bad Request: MESSAGE_TEXT_REFUSED");
     }
     let text = match message.parse_mode.as_deref() {
         Some("HTML") => match shown_html(&message.text) {

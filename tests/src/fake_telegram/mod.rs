@@ -172,6 +172,16 @@ impl FakeTelegram {
         self.world().faults.push_back(fault);
     }
 
+    /// Every message that holds these letters is refused, in whatever form, until this is set to none.
+    pub fn set_refused_text(&self, letters: Option<&str>) {
+        self.world().refused_text = letters.map(str::to_owned);
+    }
+
+    /// The bot knows this chat no more.
+    pub fn forget_chat(&self, chat: i64) {
+        self.world().chats.remove(&chat);
+    }
+
     /// Every call goes wrong, until this is set to none.
     pub fn set_outage(&self, outage: Option<Outage>) {
         self.world().outage = outage;

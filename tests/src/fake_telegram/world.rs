@@ -35,6 +35,7 @@ pub(super) struct World {
     pub(super) rate: Option<Rate>,
     pub(super) faults: VecDeque<Fault>,
     pub(super) outage: Option<Outage>,
+    pub(super) refused_text: Option<String>,
     pub(super) calls: u64,
     pub(super) refused_by_flood: u64,
     /// Not confirmed yet, with their numbers.

@@ -132,7 +132,7 @@ fn taken(outcome: Outcome) -> Result<(), String> {
     match outcome {
         Outcome::Taken(_) => Ok(()),
         Outcome::Wait(wait) => Err(format!("asks to wait for {} s", wait.as_secs())),
-        Outcome::Failed(_, why) | Outcome::Refused(_, why) => Err(why),
+        Outcome::Failed(_, why) | Outcome::Refused(_, why) | Outcome::Unsendable(_, why) => Err(why),
         Outcome::Moved(moved) => Err(format!("the chat moved again, to {}", moved.now)),
     }
 }

@@ -8,7 +8,9 @@ mod command;
 pub mod explain;
 mod history;
 mod look;
+mod output;
 mod paint;
+mod possible;
 mod runbook;
 pub mod scan;
 mod scan_json;
@@ -20,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use orch_settings::{Loaded, Strings};
 
+pub use self::output::UntilClosed;
 use crate::config::WatchdogConfig;
 use crate::host;
 use crate::sandbox::{Confinement, Writable};
@@ -140,6 +143,25 @@ pub fn load(
     }
 }
 
+/// The exit code of a verb that failed itself: `scan` and `explain` could not look then, and 1 would say that they found
+/// something.
+#[must_use]
+pub fn failure_code(verb: &Verb) -> u8 {
+    match verb {
+        Verb::Scan { .. } | Verb::Explain { .. } => scan::ScanEnd::CouldNotLook.exit_code(),
+        Verb::Run
+        | Verb::History { .. }
+        | Verb::Mute { .. }
+        | Verb::Unmute { .. }
+        | Verb::Ack { .. }
+        | Verb::Status
+        | Verb::TestAlert
+        | Verb::CheckConfig { .. }
+        | Verb::Healthcheck
+        | Verb::Version => EXIT_FAILURE,
+    }
+}
+
 /// Where a verb may write files: only what keeps state has a place of its own.
 #[must_use]
 pub fn writable<'config>(verb: &Verb, config: &'config WatchdogConfig) -> Writable<'config> {
@@ -212,7 +234,12 @@ pub async fn execute(
             if let Some(remark) = host::remark(&config.proc.root) {
                 writeln!(err, "note: {remark}")?;
             }
+            let impossible = possible::problems(config);
+            for problem in &impossible {
+                writeln!(err, "orch-watchdog: {problem}")?;
+            }
             match print_env {
+                false if !impossible.is_empty() => {}
                 true => write!(out, "{}", loaded.print_env())?,
                 false => {
                     writeln!(out, "the settings are sound")?;
@@ -224,7 +251,7 @@ pub async fn execute(
                     writeln!(out, "run here it would be confined: {confined}")?;
                 }
             }
-            Ok(ExitCode::SUCCESS)
+            Ok(if impossible.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) })
         }
         Verb::Healthcheck => asks::healthcheck(config, out, err).await,
         Verb::Version => {

@@ -18,6 +18,7 @@ use teloxide_core::requests::Payload;
 use thiserror::Error;
 
 use super::wait::WAIT_MAX;
+use crate::proc::redact;
 use crate::trust::{Trust, disbelieved};
 
 /// Longest wait for a connection.
@@ -193,7 +194,8 @@ fn refusal(code: u16, description: &str, retry_after_s: Option<u64>) -> CallFail
     match (code, retry_after_s) {
         (429, Some(wait_s)) => CallFailure::RetryAfter(Duration::from_secs(wait_s).min(WAIT_MAX)),
         (code, _) => {
-            let description = description.chars().take(DESCRIPTION_MAX_CHARACTERS).collect();
+            // somebody else's words: what goes from here to terminals and pages is one printable line
+            let description = redact::plain(description.as_bytes(), DESCRIPTION_MAX_CHARACTERS);
             CallFailure::Refused { code, description }
         }
     }
@@ -252,6 +254,21 @@ mod tests {
         for (status, body) in [(200, "<html>"), (200, ""), (301, ""), (404, "nothing here")] {
             assert!(matches!(read_number(status, None, body), Err(CallFailure::Answer(_))), "{body}");
         }
+    }
+
+    /// An escape sequence in a description reached the terminals of `healthcheck` and `test-alert`.
+    #[test]
+    fn a_description_is_one_printable_line_of_bounded_length() {
+        let long = "z".repeat(2_000);
+        let body = format!(
+            r#"{{"ok":false,"error_code":400,"description":"Bad \u001b[2J\u001b]0;x\u0007 a\nb\u202ec {long}"}}"#
+        );
+        let Err(CallFailure::Refused { description, .. }) = read_number(400, None, &body) else {
+            panic!("no refusal")
+        };
+        assert!(description.starts_with("Bad  [2J ]0;x  a b c zzz"), "{description:?}");
+        assert!(!description.contains(|letter: char| letter.is_control() || letter == '\u{202e}'));
+        assert_eq!(description.chars().count(), DESCRIPTION_MAX_CHARACTERS);
     }
 
     #[test]

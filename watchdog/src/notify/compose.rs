@@ -11,6 +11,7 @@ use super::buttons::{self, Button};
 use super::outbox::{Entry, MessageRef, Outbox, Queued};
 use super::text::{self, Line, Said, Span, Voice, Words};
 use crate::cases::{AlertState, CaseId, Notice};
+use crate::proc::stop;
 use crate::signals::{Entity, Facts, Finding, Severity};
 
 /// Characters of a Telegram message, counted in UTF-16 units of the marked-up text: never less than
@@ -219,9 +220,9 @@ fn part(block: &Block, detail: Detail, markup: Markup) -> String {
                 marked_up(&prose.cut(LINE_MAX_CHARACTERS), markup, Weight::Plain)
             }
             (Line::Command(command), Markup::Html) => {
-                format!("<code>{}</code>", escaped(&cut(command, LINE_MAX_CHARACTERS)))
+                format!("<code>{}</code>", escaped(stop::in_message(command)))
             }
-            (Line::Command(command), Markup::None) => cut(command, LINE_MAX_CHARACTERS),
+            (Line::Command(command), Markup::None) => stop::in_message(command).to_owned(),
         });
         for line in std::iter::once(headline).chain(further) {
             let line_units = units_of(&line) + 1;
@@ -234,6 +235,7 @@ fn part(block: &Block, detail: Detail, markup: Markup) -> String {
     lines.join("\n")
 }
 
+/// Prose is cut there; a command never is: a part of it is another command.
 const LINE_MAX_CHARACTERS: usize = 500;
 
 #[derive(Clone, Copy)]
@@ -253,13 +255,6 @@ fn marked_up(said: &Said, markup: Markup, weight: Weight) -> String {
     match markup {
         Markup::Html => said.spans().iter().map(html).collect::<String>().replace("</b><b>", ""),
         Markup::None => said.plain(),
-    }
-}
-
-fn cut(line: &str, characters: usize) -> String {
-    match line.char_indices().nth(characters) {
-        None => line.to_owned(),
-        Some((at, _)) => format!("{}…", &line[..at]),
     }
 }
 

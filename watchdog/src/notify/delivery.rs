@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Channel;
 use super::compose::{self, Message};
 use super::outbox::MessageRef;
+use super::parking::Parking;
 use super::text::Voice;
 use super::wait::Wait;
 use crate::clock;
@@ -42,8 +43,10 @@ pub enum Outcome {
     Wait(Duration),
     /// It failed in a way that may pass.
     Failed(FailureReason, String),
-    /// It refuses until somebody changes something.
+    /// It refuses until somebody changes something, whatever is sent.
     Refused(FailureReason, String),
+    /// It refuses this message for what it says; another one it may take.
+    Unsendable(FailureReason, String),
     /// The chat has another number from now on; try again at once.
     Moved(MovedChat),
 }
@@ -108,6 +111,10 @@ pub struct ChannelReport {
     pub parked: Option<String>,
     /// Why the last message failed; absent when it did not.
     pub last_failure: Option<LastFailure>,
+    /// Notices that are parked one by one, since they were refused for what they say.
+    pub parked_notices: usize,
+    /// Why the latest of them was.
+    pub parked_notice_why: Option<String>,
 }
 
 /// Why a message failed, for whoever is told that a channel takes nothing.
@@ -160,11 +167,24 @@ impl SharedReport {
                 report.parked = Some(why.clone());
                 tracing::error!(channel, why, "the channel refuses until somebody changes something");
             }
+            Outcome::Unsendable(reason, why) => {
+                report.failed(*reason, why);
+                tracing::error!(channel, why, "the channel refuses what this message says");
+            }
             Outcome::Moved(moved) => {
                 report.failed(FailureReason::Moved, "");
                 tracing::warn!(channel, "the chat has a new number; change the setting to {}", moved.now);
             }
         }
+    }
+}
+
+impl SharedReport {
+    /// So many notices are parked one by one, the latest for this.
+    pub(crate) fn set_parked(&self, count: usize, why: Option<String>) {
+        let mut report = self.lock();
+        report.parked_notices = count;
+        report.parked_notice_why = why;
     }
 }
 
@@ -188,6 +208,7 @@ impl ChannelReport {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Patience {
     failures_in_a_row: u32,
+    moves_in_a_row: u32,
 }
 
 impl Patience {
@@ -195,22 +216,27 @@ impl Patience {
     pub fn after(&mut self, outcome: &Outcome) -> Duration {
         match outcome {
             Outcome::Taken(_) => {
-                self.failures_in_a_row = 0;
+                *self = Self::default();
                 Duration::ZERO
             }
             Outcome::Wait(wait) => *wait,
-            Outcome::Failed(..) => {
-                let factor = 1_u32.checked_shl(self.failures_in_a_row).unwrap_or(u32::MAX);
-                self.failures_in_a_row = (self.failures_in_a_row + 1).min(16);
-                BACKOFF_FIRST.saturating_mul(factor).min(BACKOFF_MAX)
-            }
+            // parked by itself
+            Outcome::Unsendable(..) => Duration::ZERO,
+            Outcome::Failed(..) => self.backoff(),
             Outcome::Refused(..) => PARKED_FOR,
-            // a chat that moves on and on must not become a busy loop
-            Outcome::Moved(_) => {
-                self.failures_in_a_row = (self.failures_in_a_row + 1).min(16);
-                if self.failures_in_a_row > 1 { BACKOFF_FIRST } else { Duration::ZERO }
+            // followed at once; a chat that moves on without taking anything is a fault
+            Outcome::Moved(_) if self.moves_in_a_row == 0 => {
+                self.moves_in_a_row = 1;
+                Duration::ZERO
             }
+            Outcome::Moved(_) => self.backoff(),
         }
+    }
+
+    fn backoff(&mut self) -> Duration {
+        let factor = 1_u32.checked_shl(self.failures_in_a_row).unwrap_or(u32::MAX);
+        self.failures_in_a_row = (self.failures_in_a_row + 1).min(16);
+        BACKOFF_FIRST.saturating_mul(factor).min(BACKOFF_MAX)
     }
 }
 
@@ -244,23 +270,29 @@ pub struct Delivery {
 pub async fn run<S: Sender>(delivery: Delivery, mut sender: S) {
     let mut saved = delivery.keeper.saved();
     let mut patience = Patience::default();
+    let mut parking = Parking::default();
     if delivery.wait_on(S::CHANNEL).await == Rest::Stopped {
         return;
     }
     loop {
         let outbox_seq = saved.borrow_and_update().outbox_seq;
-        let (message, newest) = delivery.keeper.read(|state| {
-            let waiting = state.outbox.waiting(S::CHANNEL, outbox_seq);
+        let (message, waiting, newest) = delivery.keeper.read(|state| {
+            let waiting = parking.choose(state.outbox.waiting(S::CHANNEL, outbox_seq), Instant::now());
             let newest = state.outbox.newest_kind().unwrap_or_default();
             let cases = match delivery.buttons {
                 Buttons::Shown => Some(&state.alerts),
                 Buttons::None => None,
             };
-            (compose::next(&state.outbox, &waiting, &delivery.voice, cases), newest)
+            (compose::next(&state.outbox, &waiting, &delivery.voice, cases), waiting, newest)
         });
+        delivery.report.set_parked(parking.count(), parking.why());
         let Some(message) = message else {
             tokio::select! {
                 () = delivery.stop.cancelled() => return,
+                () = delivery.parked_ones_are_due(&parking) => {
+                    parking.release();
+                    continue;
+                }
                 changed = saved.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
@@ -274,6 +306,12 @@ pub async fn run<S: Sender>(delivery: Delivery, mut sender: S) {
         };
         crash_point::<S>("after_send", newest);
         settle::<S>(&delivery, &message, &outcome);
+        match &outcome {
+            Outcome::Taken(_) => parking.taken(&message.seqs),
+            Outcome::Unsendable(_, why) => parking.refused(&waiting, &message.seqs, why, Instant::now()),
+            Outcome::Wait(_) | Outcome::Failed(..) | Outcome::Refused(..) | Outcome::Moved(_) => {}
+        }
+        delivery.report.set_parked(parking.count(), parking.why());
         crash_point::<S>("after_record", newest);
         let wait = patience.after(&outcome).max(S::PACE);
         if delivery.rest(&outcome, wait).await == Rest::Stopped {
@@ -321,7 +359,11 @@ impl Delivery {
                 Outcome::Wait(wait) => {
                     state.waits.insert(channel, Wait::asked(clock::wall_ms(), *wait));
                 }
-                Outcome::Taken(_) | Outcome::Failed(..) | Outcome::Refused(..) | Outcome::Moved(_) => {
+                Outcome::Taken(_)
+                | Outcome::Failed(..)
+                | Outcome::Refused(..)
+                | Outcome::Unsendable(..)
+                | Outcome::Moved(_) => {
                     state.waits.remove(&channel);
                 }
             }
@@ -330,12 +372,25 @@ impl Delivery {
         });
     }
 
+    /// Ends when a parked notice is to be tried again, or when the channel took a test alert; never while none is parked.
+    async fn parked_ones_are_due(&self, parking: &Parking) {
+        let Some(due) = parking.next_due() else { return std::future::pending().await };
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => {}
+            () = self.unpark.notified() => {}
+        }
+    }
+
     /// Waits after an outcome; a parked channel may be woken earlier.
     pub(super) async fn rest(&self, outcome: &Outcome, wait: Duration) -> Rest {
         let unparked = async {
             match outcome {
                 Outcome::Refused(..) => self.unpark.notified().await,
-                Outcome::Taken(_) | Outcome::Wait(_) | Outcome::Failed(..) | Outcome::Moved(_) => {
+                Outcome::Taken(_)
+                | Outcome::Wait(_)
+                | Outcome::Failed(..)
+                | Outcome::Unsendable(..)
+                | Outcome::Moved(_) => {
                     std::future::pending::<()>().await;
                 }
             }
@@ -366,7 +421,7 @@ fn settle<S: Sender>(delivery: &Delivery, message: &Message, outcome: &Outcome) 
             state.moved_chat = Some(*moved);
             ((), Worth::Saving)
         }),
-        Outcome::Wait(_) | Outcome::Failed(..) | Outcome::Refused(..) => {}
+        Outcome::Wait(_) | Outcome::Failed(..) | Outcome::Refused(..) | Outcome::Unsendable(..) => {}
     }
 }
 
@@ -384,5 +439,20 @@ mod tests {
         assert_eq!(patience.after(&Outcome::Taken(None)), Duration::ZERO);
         assert_eq!(patience.after(&failed).as_secs(), 1);
         assert_eq!(patience.after(&Outcome::Refused(FailureReason::Refused, String::new())), PARKED_FOR);
+    }
+
+    /// Two chats that named each other as their successors got twenty messages in twenty seconds.
+    #[test]
+    fn a_move_is_followed_at_once_and_moves_in_a_circle_back_off_to_the_bound() {
+        let mut patience = Patience::default();
+        let moved = |now| Outcome::Moved(MovedChat { configured: 1, now });
+        let waits: Vec<u64> = (0..12).map(|at| patience.after(&moved(at % 2)).as_secs()).collect();
+        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        patience.after(&Outcome::Taken(None));
+        assert_eq!(patience.after(&moved(2)).as_secs(), 0, "a later move is followed again");
+        let failed = Outcome::Failed(FailureReason::Network, String::new());
+        patience.after(&Outcome::Taken(None));
+        patience.after(&failed);
+        assert_eq!(patience.after(&moved(3)).as_secs(), 0, "an earlier fault is none of the move");
     }
 }

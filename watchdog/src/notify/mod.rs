@@ -12,6 +12,7 @@ pub mod compose;
 pub mod delivery;
 pub mod log;
 pub mod outbox;
+pub mod parking;
 pub mod retry;
 pub mod telegram;
 pub mod text;

@@ -28,6 +28,10 @@ const SECRET_STEMS: &[&str] = &[
     "accesskey",
     "privatekey",
     "credential",
+    "sessionid",
+    "sessid",
+    "authcode",
+    "mnemonic",
 ];
 /// Whole parts of a name (`DB_PASS`, `--auth`) that do.
 const SECRET_PARTS: &[&str] = &[
@@ -46,6 +50,35 @@ const SECRET_PARTS: &[&str] = &[
     "webhook",
     "sig",
     "signature",
+    "otp",
+    "totp",
+    "hotp",
+    "mfa",
+    "tfa",
+    "2fa",
+    "pin",
+    "pincode",
+    "cvv",
+    "cvc",
+    "sid",
+    "csrf",
+    "xsrf",
+];
+/// Ways to write "password" shorter, without vowels and doubled letters: `pswd`, `passwd`, `psword`.
+const PASSWORD_SKELETONS: &[&str] = &["psw", "pswd", "pswrd", "pwd", "pwrd", "psphrs"];
+/// Names, or parts of them, that only sound like one.
+const HARMLESS: &[&str] = &[
+    "bypass",
+    "compass",
+    "passed",
+    "passenv",
+    "passes",
+    "passing",
+    "passive",
+    "passthrough",
+    "passthru",
+    "passwithnotests",
+    "pinmemory",
 ];
 /// Beginnings of well-known tokens; what follows in the same run of letters is dropped with them.
 const TOKEN_PREFIXES: &[&str] = &[
@@ -103,9 +136,10 @@ pub fn command(words: &[&[u8]], truncated: bool) -> String {
         }
         let word = if at == 0 { program(word) } else { word };
         let text = plain(word, WORD_BYTES);
-        if value_follows && !is_option(&text) {
+        if value_follows {
             shown.push_str(DROPPED);
-            value_follows = false;
+            // a value may look like an option; and an option whose value was left out may be next
+            (value_follows, login_follows) = (names_secret_option(&text), names_login(&text));
             continue;
         }
         if login_follows && text.contains(':') {
@@ -113,7 +147,7 @@ pub fn command(words: &[&[u8]], truncated: bool) -> String {
             (value_follows, login_follows) = (false, false);
             continue;
         }
-        login_follows = matches!(text.as_str(), "-u" | "--user" | "-U" | "--proxy-user");
+        login_follows = names_login(&text);
         let (redacted, follows) = word_of(&text);
         shown.push_str(&redacted);
         value_follows = follows;
@@ -171,9 +205,9 @@ fn word_of(text: &str) -> (String, bool) {
         if token.is_empty() {
             continue;
         }
-        if value_follows && !is_option(token) {
+        if value_follows {
             shown.push_str(DROPPED);
-            value_follows = false;
+            value_follows = names_secret_option(token);
             // a quoted value may hold blanks: where it ends is the shell's business, so nothing more is shown
             if opens_more(token) {
                 return (shown, false);
@@ -212,13 +246,9 @@ fn opens_more(value: &str) -> bool {
     value.contains(['"', '\'', '\\', '`', '(', '{', '['])
 }
 
-/// Another option behind one whose value was left out; a value may begin with dashes as well.
-fn is_option(text: &str) -> bool {
-    text.strip_prefix("--").is_some_and(|name| {
-        let name = name.split('=').next().unwrap_or_default();
-        name.starts_with(|letter: char| letter.is_ascii_lowercase())
-            && name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-')
-    })
+/// An option whose value is `name:secret`.
+fn names_login(text: &str) -> bool {
+    matches!(text, "-u" | "--user" | "-U" | "--proxy-user")
 }
 
 /// `--api-key`, `-token`; not with `=`, and never a plain word.
@@ -248,8 +278,15 @@ fn secret_assignment(text: &str) -> Option<(usize, char)> {
                     at + before.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
                 });
             before.get(start..).is_some_and(is_secret_name)
+                && !(*letter == ':' && is_place(before, text.get(at + 1..).unwrap_or_default()))
         })
     })
+}
+
+/// A line of a source file: `tests/test_token.py:12`.
+fn is_place(file: &str, line: &str) -> bool {
+    let digits = line.split(':').next().unwrap_or_default();
+    file.ends_with(".py") && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether a variable, option or field of this name holds a secret.
@@ -267,13 +304,27 @@ fn is_secret_name(name: &str) -> bool {
         }
     }
     let whole = parts.concat();
+    if HARMLESS.contains(&whole.as_str()) {
+        return false;
+    }
     SECRET_STEMS.iter().any(|stem| whole.contains(stem))
+        || SECRET_PARTS.contains(&whole.as_str())
         || parts.iter().any(|part| {
             let part = part.trim_end_matches(|letter: char| letter.is_ascii_digit());
-            SECRET_PARTS.contains(&part)
-                || part.ends_with("pass")
-                || part.strip_suffix('s').is_some_and(|one| SECRET_PARTS.contains(&one))
+            !HARMLESS.contains(&part)
+                && (SECRET_PARTS.contains(&part)
+                    || part.starts_with("pass")
+                    || part.ends_with("pass")
+                    || PASSWORD_SKELETONS.contains(&skeleton(part).as_str())
+                    || part.strip_suffix('s').is_some_and(|one| SECRET_PARTS.contains(&one)))
         })
+}
+
+/// A word without vowels and doubled letters.
+fn skeleton(word: &str) -> String {
+    let mut letters: Vec<char> = word.chars().filter(|letter| !"aeiou".contains(*letter)).collect();
+    letters.dedup();
+    letters.into_iter().collect()
 }
 
 /// `scheme://user:secret@host`, and `user:secret@host` without a scheme: everything before the last `@` goes.

@@ -97,6 +97,12 @@ const WRAPPERS: &[Wrapper] = &[
     runner(&["poetry"], &["run"], &["-C", "--directory", "-P", "--project"], Command::Program),
     runner(&["pipenv"], &["run"], &["--python"], Command::Program),
     runner(&["pdm"], &["run"], &["-p", "--project", "-c", "--config", "--venv"], Command::Program),
+    runner(
+        &["tox"],
+        &["exec"],
+        &["-e", "-c", "--conf", "--workdir", "--root", "-x", "--override", "--result-json", "--colored"],
+        Command::Program,
+    ),
     runner(&["rye"], &["run"], &["--pyproject"], Command::Program),
     runner(&["pixi"], &["run"], &["-e", "--environment", "--manifest-path"], Command::Program),
     runner(
@@ -162,7 +168,27 @@ const WRAPPERS: &[Wrapper] = &[
     plain(&["setsid", "nohup", "unbuffer", "busybox", "command", "exec", "npx", "bunx"], &["-a"], 0),
     plain(&["flock"], &["-w", "--timeout", "-E", "--conflict-exit-code"], 1),
     plain(&["strace", "ltrace"], &["-e", "-o", "-s", "-p", "-P", "-a", "-E"], 0),
+    plain(&["valgrind"], &[], 0),
+    plain(&["systemd-run"], SYSTEMD_RUN_VALUED, 0),
 ];
+
+const SYSTEMD_RUN_VALUED: &[&str] = &[
+    "-p",
+    "--property",
+    "-u",
+    "--unit",
+    "-E",
+    "--setenv",
+    "--slice",
+    "--description",
+    "--uid",
+    "--gid",
+    "--nice",
+    "--working-directory",
+];
+
+/// Debuggers, and the word behind which a command stands. Without it their words are files to look at.
+const DEBUGGERS: &[(&str, &[&str])] = &[("gdb", &["--args", "-args"]), ("lldb", &["--"])];
 
 /// Python modules that run a module or a script given to them.
 const MODULE_WRAPPERS: &[(&str, &[&str], &[&str])] = &[
@@ -214,6 +240,16 @@ pub(super) fn step(words: &Words) -> Option<Inner> {
     }
     if let Some((_, valued)) = INTERPRETERS.iter().find(|(interpreter, _)| *interpreter == name) {
         return nonempty(skip_options(rest, valued)).map(Inner::Script);
+    }
+    if let Some((_, markers)) = DEBUGGERS.iter().find(|(debugger, _)| *debugger == name) {
+        let is_marker = |word: &Vec<u8>| markers.iter().any(|marker| marker.as_bytes() == word);
+        let at = rest.iter().position(is_marker)?;
+        return nonempty(rest.get(at + 1..)?).map(Inner::Command);
+    }
+    // without a scope the command runs below the service manager, not below this one
+    if name == "systemd-run" {
+        let options = rest.len() - skip_options(rest, SYSTEMD_RUN_VALUED).len();
+        rest.get(..options)?.iter().find(|word| *word == b"--scope")?;
     }
     WRAPPERS
         .iter()

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::evidence::Evidence;
 use crate::observe::{Collected, Cookie, CoreSight, Family, Observation, ProcessKey};
+use crate::proc::stop;
 
 pub(super) fn derive(
     observation: &Observation,
@@ -121,7 +122,7 @@ fn facts(family: &Family, judged: &Judged, context: &Context<'_>) -> Facts {
         root_alive: family.root_alive,
         pids: family.members.iter().map(|member| member.key.pid).take(ProcessFacts::PIDS_KEPT).collect(),
         members: family.members.len(),
-        stop: family.stop.clone(),
+        stop: family.stop.as_deref().map(|command| stop::in_message(command).to_owned()),
         age_ms: family.awake_age_ms,
         cpu_share: family.cpu_share,
         cpu_ms: family.cpu_ms,

@@ -97,6 +97,7 @@ impl AlertmanagerClient {
                 other @ (Outcome::Wait(_)
                 | Outcome::Failed(..)
                 | Outcome::Refused(..)
+                | Outcome::Unsendable(..)
                 | Outcome::Moved(_)) => return other,
             }
         }
@@ -202,7 +203,9 @@ pub async fn run(delivery: Delivery, settings: AlertmanagerConfig, client: Alert
         let wait = match &outcome {
             // what fires would end there if nobody tried for long
             Outcome::Refused(..) | Outcome::Failed(..) => patience.after(&outcome).min(period),
-            Outcome::Taken(_) | Outcome::Wait(_) | Outcome::Moved(_) => patience.after(&outcome),
+            Outcome::Taken(_) | Outcome::Wait(_) | Outcome::Unsendable(..) | Outcome::Moved(_) => {
+                patience.after(&outcome)
+            }
         };
         if delivery.rest(&outcome, wait).await == Rest::Stopped {
             return;

@@ -200,7 +200,7 @@ fn answers_are_told_apart_by_status() {
                 reason.name()
             }
             Outcome::Wait(wait) if wait == Duration::from_secs(2) => "wait",
-            Outcome::Wait(_) | Outcome::Taken(_) | Outcome::Moved(_) => "none",
+            Outcome::Wait(_) | Outcome::Taken(_) | Outcome::Unsendable(..) | Outcome::Moved(_) => "none",
         };
         assert_eq!(reason, expected, "{status}");
     }

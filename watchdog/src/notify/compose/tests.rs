@@ -178,6 +178,32 @@ fn orphan(pid: i32, kind: NoticeKind) -> Notice {
     Notice { kind, at_ms: 0, finding }
 }
 
+/// It was cut at 500 characters, in the middle of a pid: that pid is somebody else's.
+#[test]
+fn a_command_is_told_whole_or_not_at_all() {
+    for processes in [1, 30, 60, 101, 2_000] {
+        let pids: Vec<String> = (0..processes).map(|at| (1_000_000 + at).to_string()).collect();
+        let whole = format!("kill {}", pids.join(" "));
+        let mut notice = orphan(1_000_000, NoticeKind::Alert);
+        if let Facts::Process(facts) = &mut notice.finding.facts {
+            facts.stop = Some(whole.clone());
+        }
+        let message = messages(&[notice]).remove(0);
+        for (text, expected) in [
+            (&message.plain, [whole.as_str(), "orch-watchdog scan"].map(str::to_owned)),
+            (
+                &message.html,
+                [whole.as_str(), "orch-watchdog scan"].map(|line| format!("<code>{line}</code>")),
+            ),
+        ] {
+            let told: Vec<&str> =
+                text.lines().filter(|line| expected.iter().any(|one| one == line)).collect();
+            assert_eq!(told, [expected[usize::from(processes > 30)].as_str()], "{processes}: {text}");
+            assert!(processes <= 30 || !text.contains("kill "), "{text}");
+        }
+    }
+}
+
 fn starved(pids: &[i32], kind: NoticeKind) -> Notice {
     let family = |pid: &i32| HungryFamily {
         key: process(*pid),
