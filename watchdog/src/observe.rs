@@ -6,11 +6,13 @@
 
 mod fault;
 mod lineage;
+mod view;
 
 pub use fault::Fault;
 pub use lineage::{Lineage, Reaper, Unclear};
 use orch_contract::ObservationDocument;
 use serde::{Deserialize, Serialize};
+pub use view::View;
 
 /// What a collector brought.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,9 +115,13 @@ pub struct ProcObservation {
     pub host_boot_id: String,
     /// Families of matched processes, by key.
     pub families: Vec<Family>,
+    /// Families that an earlier view saw and this one cannot look for: neither there nor gone.
+    pub unseen: Vec<ProcessKey>,
     /// CPU of run cookies' trees over the last passes, for jobs whose silence must be judged:
     /// one entry for each cookie that has live processes.
     pub runs: Vec<RunUse>,
+    /// From where it looked.
+    pub view: View,
     /// Processes that the directory listed.
     pub listed: u64,
     /// Of those, how many could be read when they had to be.

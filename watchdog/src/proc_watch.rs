@@ -95,6 +95,9 @@ impl ProcSource for ProcWatch {
             Err(reason) => return Collected::Unavailable(reason),
         };
         let hint = heard.map(|heard| CoreHint::from_document(&heard.document));
+        if let Some(earlier) = &open.earlier {
+            open.collector.recall(earlier);
+        }
         let observation = match open.collector.pass(&Clocks::now(), hint.as_ref()) {
             Collected::Fresh(observation) => observation,
             Collected::Unavailable(why) => return Collected::Unavailable(why),

@@ -29,16 +29,23 @@ struct Watch {
     ticks: i64,
 }
 
+fn settings(root: &Path) -> CollectorSettings {
+    CollectorSettings {
+        proc_root: root.to_owned(),
+        patterns: Pattern::parse_list("pytest").expect("patterns"),
+        refresh_ms: 900_000,
+        age_marks_ms: Vec::new(),
+    }
+}
+
+fn recovers_orphan(notice: &Notice) -> bool {
+    matches!(notice.kind, NoticeKind::Recovered { .. }) && notice.finding.signal == SignalKind::ProcOrphaned
+}
+
 impl Watch {
     fn over(root: &Path) -> Self {
-        let settings = CollectorSettings {
-            proc_root: root.to_owned(),
-            patterns: Pattern::parse_list("pytest").expect("patterns"),
-            refresh_ms: 900_000,
-            age_marks_ms: Vec::new(),
-        };
         Self {
-            collector: Collector::new(settings, None).expect("a collector"),
+            collector: Collector::new(settings(root), None).expect("a collector"),
             memory: Memory::default(),
             alerts: AlertState::default(),
             ticks: 0,
@@ -94,11 +101,14 @@ impl Watch {
     }
 
     fn recoveries(&mut self) -> usize {
-        let recovered = |notice: &&Notice| {
-            matches!(notice.kind, NoticeKind::Recovered { .. })
-                && notice.finding.signal == SignalKind::ProcOrphaned
-        };
-        self.tick().1.iter().filter(recovered).count()
+        self.tick().1.iter().filter(|notice| recovers_orphan(notice)).count()
+    }
+
+    /// As after a restart: what is known comes from the state file.
+    fn restart(&mut self, root: &Path) {
+        let kept = serde_json::to_string(self.collector.memory()).expect("text");
+        let memory = serde_json::from_str(&kept).expect("the same");
+        self.collector = Collector::new(settings(root), Some(memory)).expect("a collector");
     }
 }
 
@@ -227,14 +237,7 @@ fn a_remembered_process_that_a_new_watchdog_cannot_read_has_not_ended() {
     watch.alert();
     let stat = fs::read(tree.path().join("600/stat")).expect("stat");
     tree.write(600, "stat", b"600 (pytest");
-    let settings = CollectorSettings {
-        proc_root: tree.path().to_owned(),
-        patterns: Pattern::parse_list("pytest").expect("patterns"),
-        refresh_ms: 900_000,
-        age_marks_ms: Vec::new(),
-    };
-    let memory = watch.collector.memory().clone();
-    watch.collector = Collector::new(settings, Some(memory)).expect("a collector");
+    watch.restart(tree.path());
     let (seen, notices) = watch.tick();
     assert_eq!((seen, notices.len()), (Collected::Fresh(1), 0));
     tree.write(600, "stat", &stat);
@@ -292,13 +295,7 @@ fn facts_that_could_not_be_read_once_are_read_again() {
 #[test]
 fn cpu_does_not_fall_while_a_member_cannot_be_read() {
     let tree = host();
-    let settings = CollectorSettings {
-        proc_root: tree.path().to_owned(),
-        patterns: Pattern::parse_list("pytest").expect("patterns"),
-        refresh_ms: 900_000,
-        age_marks_ms: Vec::new(),
-    };
-    let mut collector = Collector::new(settings, None).expect("a collector");
+    let mut collector = Collector::new(settings(tree.path()), None).expect("a collector");
     let mut cpu_ms = |after_ms: i64| {
         let clocks = Clocks {
             realtime_ms: 1_700_000_000_000 + after_ms,
@@ -315,4 +312,96 @@ fn cpu_does_not_fall_while_a_member_cannot_be_read() {
     tree.write(600, "stat", b"600 (pytest");
     assert_eq!(cpu_ms(TICK_MS), used_ms);
     assert_eq!(cpu_ms(2 * TICK_MS), used_ms);
+}
+
+/// What a container's own proc mount shows: no thread daemon, and a first process that started late.
+fn container(first_start: u64) -> Tree {
+    let tree = Tree::new();
+    tree.remove(2);
+    tree.put(&Fake::new(1, 0, &["tini"]).leader().with(|it| it.start = first_start));
+    tree
+}
+
+/// Ticks in which no orphan recovers and none is told; whether they said that they could not look.
+fn frozen(watch: &mut Watch) -> bool {
+    let mut said = false;
+    for _ in 0..6 {
+        let (seen, notices) = watch.tick();
+        assert!(matches!(seen, Collected::Fresh(_)), "{seen:?}");
+        for notice in &notices {
+            assert_eq!(notice.finding.signal, SignalKind::CollectorUnavailable, "{notice:?}");
+            said |= notice.kind.is_alert();
+        }
+    }
+    said
+}
+
+#[test]
+fn what_one_namespace_showed_is_not_over_in_another_by_a_restart_or_by_a_mount() {
+    for restarted in [true, false] {
+        let (host, inside) = (host(), container(500_000));
+        // there, too, a process of a group with the number of the orphan's, and nobody of that pid
+        inside.put(&Fake::new(700, 1, &["sleep"]).with(|it| (it.pgid, it.sid) = (600, 600)));
+        let swap = Swap::to(&host);
+        let mut watch = Watch::over(&swap.path());
+        watch.alert();
+        swap.away();
+        swap.again(&inside);
+        if restarted {
+            watch.restart(&swap.path());
+        }
+        assert!(frozen(&mut watch), "could not look, and said so");
+        assert_eq!(watch.collector.memory().families.len(), 1, "remembered as it was");
+        swap.away();
+        swap.again(&host);
+        if restarted {
+            watch.restart(&swap.path());
+        }
+        let (seen, notices) = watch.tick();
+        assert_eq!(seen, Collected::Fresh(1));
+        assert!(!notices.iter().any(recovers_orphan), "{notices:?}");
+        host.remove(600);
+        let recovered = (0..3).map(|_| watch.recoveries()).sum::<usize>();
+        assert_eq!(recovered, 1, "seen from where it was seen: it is over");
+    }
+}
+
+#[test]
+fn a_family_of_a_container_is_over_on_the_host_only_when_nobody_of_its_start_is_left() {
+    let (inside, outside) = (container(500_000), host());
+    inside.put(
+        &Fake::new(12, 1, &["pytest", "-q"])
+            .with(|it| (it.pgid, it.sid, it.start, it.cpu) = (9, 9, 600_123, 500)),
+    );
+    outside.remove(600);
+    // the same process, as the host numbers it; its command line is another by now
+    outside.put(&Fake::new(4012, 1, &["renamed"]).leader().with(|it| it.start = 600_123));
+    let swap = Swap::to(&inside);
+    let mut watch = Watch::over(&swap.path());
+    watch.alert();
+    swap.away();
+    swap.again(&outside);
+    watch.restart(&swap.path());
+    frozen(&mut watch);
+    outside.remove(4012);
+    assert_eq!((0..3).map(|_| watch.recoveries()).sum::<usize>(), 1);
+}
+
+#[test]
+fn a_restarted_container_is_another_namespace_of_the_same_host() {
+    let (before, after) = (container(500_000), container(900_000));
+    for tree in [&before, &after] {
+        // the young pids of containers are the same again and again
+        tree.put(&Fake::new(30, 1, &["sleep"]).leader().with(|it| it.start = 950_000));
+    }
+    before.put(
+        &Fake::new(12, 1, &["pytest"]).with(|it| (it.pgid, it.sid, it.start, it.cpu) = (9, 9, 600_000, 500)),
+    );
+    let swap = Swap::to(&before);
+    let mut watch = Watch::over(&swap.path());
+    watch.alert();
+    swap.away();
+    swap.again(&after);
+    watch.restart(&swap.path());
+    assert!(frozen(&mut watch));
 }

@@ -200,7 +200,9 @@ mod tests {
         let observation = ProcObservation {
             host_boot_id: "6f1c0c0e".to_owned(),
             families: Vec::new(),
+            unseen: Vec::new(),
             runs: Vec::new(),
+            view: crate::observe::View::default(),
             listed: 211,
             readable: 211,
         };

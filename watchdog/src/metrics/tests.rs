@@ -125,7 +125,9 @@ fn seen(families: &[(i32, u64)], host: Collected<HostObservation>) -> Observatio
     let proc = Collected::Fresh(ProcObservation {
         host_boot_id: "boot".into(),
         families: families.iter().map(family).collect(),
+        unseen: Vec::new(),
         runs: Vec::new(),
+        view: crate::observe::View::default(),
         listed: 9,
         readable: 9,
     });

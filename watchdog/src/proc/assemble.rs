@@ -21,7 +21,7 @@ use super::scan::Previous;
 use super::shape::Pattern;
 use super::stop;
 use super::table::{RowState, Table};
-use crate::observe::{Cookie, Family, Member, ProcessKey, Supervisor};
+use crate::observe::{Cookie, Family, Member, ProcessKey, Supervisor, View};
 
 /// Everything a pass knows, borrowed for the time of assembling.
 pub(super) struct Sources<'pass> {
@@ -34,19 +34,34 @@ pub(super) struct Sources<'pass> {
     pub(super) hint: Option<&'pass CoreHint>,
     pub(super) host: Host,
     pub(super) boot_id: &'pass str,
+    pub(super) view: View,
     pub(super) clocks: &'pass Clocks,
     pub(super) previous: Option<Previous>,
     pub(super) cpu_before: &'pass mut BTreeMap<ProcessId, u64>,
 }
 
-/// Assembles the families of a pass and brings the memory up to date: ended families leave it, new ones enter.
+/// What became of the families of a pass.
+pub(super) struct Assembled {
+    /// Those that were found.
+    pub(super) families: Vec<Family>,
+    /// Those of an earlier view that this one cannot look for.
+    pub(super) unseen: Vec<ProcessKey>,
+}
+
+/// Assembles the families of a pass and brings the memory up to date: ended families leave it, new ones enter, those
+/// that live where this pass cannot look stay as they were.
 pub(super) fn families(
     sources: &mut Sources<'_>,
     grouping: &Grouping,
     memory: &mut Vec<FamilyMemory>,
-) -> Vec<Family> {
+) -> Assembled {
+    let mut unseen = Vec::new();
     for (remembered, members) in memory.iter_mut().zip(&grouping.known) {
-        sources.retire(remembered, members);
+        if members.is_empty() && remembered.may_live_unseen(sources.view, sources.table) {
+            unseen.push(sources.key(remembered.root));
+        } else {
+            sources.retire(remembered, members);
+        }
     }
     memory.retain(|family| !family.members.is_empty());
     for members in &grouping.new {
@@ -54,12 +69,18 @@ pub(super) fn families(
     }
     let core_container = sources.core_container();
     let mut cpu_now = BTreeMap::new();
+    let not_here = |family: &FamilyMemory| unseen.iter().any(|key| is_of(key, family.root));
     let families = memory
         .iter_mut()
+        .filter(|family| !not_here(family))
         .filter_map(|family| sources.family(family, core_container.as_deref(), &mut cpu_now))
         .collect();
     *sources.cpu_before = cpu_now;
-    families
+    Assembled { families, unseen }
+}
+
+fn is_of(key: &ProcessKey, id: ProcessId) -> bool {
+    (key.pid, key.start_ticks) == (id.pid, id.start_ticks)
 }
 
 impl Sources<'_> {
@@ -92,6 +113,8 @@ impl Sources<'_> {
             suspended_ms_at_first: self.clocks.boottime_ms - self.clocks.monotonic_ms,
             ended_cpu_ms: 0,
             core_linked: false,
+            view: Some(self.view),
+            elsewhere: false,
         })
     }
 
@@ -131,6 +154,7 @@ impl Sources<'_> {
             }
         }
         let first = family.members.first().copied()?;
+        family.view = Some(self.view);
         let root_alive = first == family.root;
         if root_alive {
             let (command, matched_by) = self.described(first);

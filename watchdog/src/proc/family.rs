@@ -13,6 +13,7 @@ use proc_identity::ProcessId;
 use serde::{Deserialize, Serialize};
 
 use super::table::{Row, RowState, Table};
+use crate::observe::View;
 
 /// Rounds until session, group and descent add nothing more; each adds at least one process, and real trees need two.
 const ROUNDS: usize = 8;
@@ -51,6 +52,12 @@ pub struct FamilyMemory {
     pub ended_cpu_ms: u64,
     /// Whether it was ever linked to the core.
     pub core_linked: bool,
+    /// From where it was seen last; absent in what an earlier version wrote.
+    #[serde(default)]
+    pub view: Option<View>,
+    /// Whether this pass looks from where its pids mean nothing.
+    #[serde(skip)]
+    pub elsewhere: bool,
 }
 
 /// A matched process.
@@ -127,6 +134,11 @@ fn left_its_session(table: &Table, row: &Row) -> bool {
     row.sid != row.pid && table.parent(row).is_none_or(|parent| parent.sid != row.sid)
 }
 
+/// Families whose pids mean something in this pass, with their position.
+fn here(memory: &[FamilyMemory]) -> impl Iterator<Item = (usize, &FamilyMemory)> {
+    memory.iter().enumerate().filter(|(_, family)| !family.elsewhere)
+}
+
 struct Work<'pass> {
     table: &'pass Table,
     memory: &'pass [FamilyMemory],
@@ -138,7 +150,7 @@ struct Work<'pass> {
 impl<'pass> Work<'pass> {
     fn new(table: &'pass Table, memory: &'pass [FamilyMemory]) -> Self {
         let mut family_of = BTreeMap::new();
-        for (at, family) in memory.iter().enumerate() {
+        for (at, family) in here(memory) {
             let there = |member: &&ProcessId| table.alive(**member) || table.may_be(**member);
             for member in family.members.iter().filter(there) {
                 family_of.entry(member.pid).or_insert(at);
@@ -188,10 +200,10 @@ impl<'pass> Work<'pass> {
         if self.table.get(row.pgid).is_some_and(|leader| leader.state != RowState::Zombie) {
             return None;
         }
-        let remembered = self.memory.iter().position(|family| {
+        let remembered = here(self.memory).find(|(_, family)| {
             family.root_pgid == row.pgid && family.members.iter().any(|member| self.table.alive(*member))
         });
-        remembered.or_else(|| {
+        remembered.map(|(at, _)| at).or_else(|| {
             let same_group =
                 |root: &ProcessId| self.table.get(root.pid).is_some_and(|root| root.pgid == row.pgid);
             self.new.iter().position(same_group).map(|at| self.memory.len() + at)
@@ -221,7 +233,7 @@ impl<'pass> Work<'pass> {
     /// The id of a session or of a group is the pid of whoever made it.
     fn join_by_leader(&mut self) {
         let mut dead_leaders: BTreeMap<i32, (u64, usize)> = BTreeMap::new();
-        for (at, family) in self.memory.iter().enumerate() {
+        for (at, family) in here(self.memory) {
             // a member that is gone since the last pass may have led something, too
             let led = family.leaders.iter().chain(&family.members).chain(std::iter::once(&family.root));
             for leader in led {
@@ -328,6 +340,19 @@ impl<'pass> Work<'pass> {
 }
 
 impl FamilyMemory {
+    /// Finds out whether a pass looks from elsewhere than where this family was seen: then its pids mean nothing.
+    pub fn look_from(&mut self, now: View, table: &Table) {
+        let there = |member: &ProcessId| table.alive(*member) || table.may_be(*member);
+        self.elsewhere = !now.covers(self.view) && !self.members.iter().any(there);
+    }
+
+    /// Whether it may live on where `now` cannot look. Who sees the whole host sees who started when, under whichever pid.
+    #[must_use]
+    pub fn may_live_unseen(&self, now: View, table: &Table) -> bool {
+        let started_then = |member: &ProcessId| table.started_at(member.start_ticks).next().is_some();
+        self.elsewhere && (!now.host || self.members.iter().any(started_then))
+    }
+
     /// Takes the members of a pass over; who ended while leading a group or a session is remembered as a leader.
     pub fn take_members(&mut self, members: &[ProcessId], led: impl Fn(ProcessId) -> bool) {
         for ended in self.members.iter().filter(|member| !members.contains(member)) {

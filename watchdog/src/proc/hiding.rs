@@ -5,8 +5,6 @@
 //! named, and to whoever may trace them; `ptraceable` knows no group. It does not look at processes: that one is hidden
 //! cannot be seen.
 
-use std::path::Path;
-
 use rustix::process::{getegid, getgroups};
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -39,12 +37,12 @@ impl Caller {
 }
 
 impl Hiding {
-    /// Finds the option in `self/mountinfo`: the last mount at `root` is the one that is seen.
-    /// proc_pid_mountinfo(5): the mount point is the fifth word, the super options are the last.
+    /// Finds the option in `self/mountinfo` by the device number of the tree, which every mount of it shares, whatever
+    /// path leads there. proc_pid_mountinfo(5): the device is the third word, the super options are the last.
     #[must_use]
-    pub fn find(mountinfo: &str, root: &Path) -> Option<Self> {
+    pub fn find(mountinfo: &str, device: &str) -> Option<Self> {
         let line = mountinfo.lines().rfind(|line| {
-            line.contains(" - proc ") && line.split(' ').nth(4).is_some_and(|point| Path::new(point) == root)
+            line.contains(" - proc ") && line.split(' ').nth(2).is_some_and(|dev| dev == device)
         })?;
         let options = || line.rsplit(' ').next().into_iter().flat_map(|options| options.split(','));
         let (option, mode) = options().find_map(|option| Some((option, option.strip_prefix("hidepid=")?)))?;
@@ -89,8 +87,8 @@ mod tests {
     }
 
     #[test]
-    fn the_option_of_the_mount_on_top_counts_and_each_mode_has_its_exempt_group() {
-        let find = |options: &str| Hiding::find(&mounted(options), Path::new("/proc"));
+    fn the_option_of_the_looked_at_mount_counts_and_each_mode_has_its_exempt_group() {
+        let find = |options: &str| Hiding::find(&mounted(options), "0:39");
         for options in ["", ",hidepid=0", ",hidepid=off", ",gid=7"] {
             assert_eq!(find(options), None, "{options}");
         }
@@ -105,6 +103,8 @@ mod tests {
         ] {
             assert_eq!(find(options), Some(Hiding { option: option.to_owned(), exempt_gid }), "{options}");
         }
+        assert_eq!(Hiding::find(&mounted(",hidepid=2"), "0:21"), None, "another mount's option");
+        assert_eq!(Hiding::find(&mounted(",hidepid=2"), "0:3"), None, "no mount of this tree");
     }
 
     #[test]

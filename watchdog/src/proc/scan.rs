@@ -20,7 +20,7 @@ use super::detail::Details;
 use super::family::{self, Cookies, FamilyMemory, Grouping, Matched, ProcMemory};
 use super::hint::{CoreHint, Roles, Shift};
 use super::lineage::Host;
-use super::reader::{Counters, Reader, Root};
+use super::reader::{Counters, Reader};
 use super::runs::{self, RunMembers};
 use super::selfcheck::{Answer, InodeScheme, SelfCheck};
 use super::shape::{Pattern, Shape};
@@ -61,7 +61,7 @@ pub enum StartError {
 
 /// A matched process.
 #[derive(Debug, Clone, Copy)]
-struct Hit {
+pub(super) struct Hit {
     id: ProcessId,
     worker: bool,
 }
@@ -84,28 +84,30 @@ pub struct Collector {
     pub(super) settings: CollectorSettings,
     pub(super) reader: Reader,
     pub(super) check: SelfCheck,
-    boot_id: String,
+    pub(super) boot_id: String,
     pub(super) ticks_per_second: u64,
     pub(super) table: Table,
-    pairs: Vec<(i32, u64)>,
+    pub(super) pairs: Vec<(i32, u64)>,
     changes: Changes,
-    young: Vec<(ProcessId, u8)>,
+    pub(super) young: Vec<(ProcessId, u8)>,
     /// The rotation has come up to this pid.
     cursor: i32,
     /// Rotation that is owed, in thousandths of a process.
     owed: u64,
-    hits: BTreeMap<i32, Hit>,
+    pub(super) hits: BTreeMap<i32, Hit>,
     pub(super) details: Details,
-    memory: ProcMemory,
-    runs: RunMembers,
+    pub(super) memory: ProcMemory,
+    pub(super) runs: RunMembers,
     cpu_before: BTreeMap<ProcessId, u64>,
-    previous: Option<Previous>,
+    pub(super) previous: Option<Previous>,
     /// How the core's start ticks differ from those seen here.
     pub(super) shift: Shift,
+    /// Whether some pass saw a tree that hides nobody from this process: what is hidden later has not ended.
+    pub(super) shown: bool,
     /// Another tree was opened, and is not known to be one that can be read.
-    unsettled: bool,
+    pub(super) unsettled: bool,
     /// Our own pid as this tree shows it: what we were asked to look for stands on our own command line.
-    own_pid: Option<i32>,
+    pub(super) own_pid: Option<i32>,
 }
 
 /// Reads of changed processes that came to nothing, in one pass.
@@ -155,6 +157,7 @@ impl Collector {
             cpu_before: BTreeMap::new(),
             previous: None,
             shift: Shift::default(),
+            shown: false,
             unsettled: false,
             own_pid,
         })
@@ -182,6 +185,13 @@ impl Collector {
     #[must_use]
     pub fn memory(&self) -> &ProcMemory {
         &self.memory
+    }
+
+    /// Takes back what an earlier life knew: a pass from which processes were hidden knows nothing better.
+    pub fn recall(&mut self, earlier: &ProcMemory) {
+        if earlier.host_boot_id == self.boot_id {
+            self.memory = earlier.clone();
+        }
     }
 
     /// The reader, for a last look before a process is named.
@@ -219,6 +229,7 @@ impl Collector {
         self.details.begin_pass();
         let every = self.check.scheme != InodeScheme::Trusted;
         self.table.take_pass(&mut self.pairs, every, &mut self.changes);
+        let denied_before = self.reader.counters().denied;
         let lost = self.read_changes();
         let listed = self.pairs.len();
         // single processes end or fail; that most of a host does between a listing and a look is a broken look
@@ -230,6 +241,13 @@ impl Collector {
         }
         self.read_again(clocks);
         self.read_hits();
+        if let Some(why) = self.hidden_meanwhile(denied_before) {
+            return Collected::Unavailable(why);
+        }
+        let view = self.view();
+        for family in &mut self.memory.families {
+            family.look_from(view, &self.table);
+        }
         let roles = hint.map_or_else(Roles::default, |hint| {
             let (table, details, reader) = (&self.table, &mut self.details, &mut self.reader);
             self.shift.find(hint, table, clocks, self.ticks_per_second, details, reader);
@@ -238,7 +256,7 @@ impl Collector {
         let sight = runs::Sight { table: &self.table, clocks, ticks_per_second: self.ticks_per_second };
         self.runs.find(&sight, hint, &roles, &mut self.details, &mut self.reader);
         let grouping = self.group();
-        let families = assemble::families(
+        let assembled = assemble::families(
             &mut assemble::Sources {
                 table: &self.table,
                 details: &mut self.details,
@@ -252,6 +270,7 @@ impl Collector {
                     ticks_per_second: self.ticks_per_second,
                 },
                 boot_id: &self.boot_id,
+                view,
                 clocks,
                 previous: self.previous,
                 cpu_before: &mut self.cpu_before,
@@ -268,60 +287,17 @@ impl Collector {
         if self.previous.is_none() {
             self.check.count_threads();
         }
+        self.shown |= self.check.hidden().is_none();
         self.previous = Some(Previous { monotonic_ms: clocks.monotonic_ms, boottime_ms: clocks.boottime_ms });
         Collected::Fresh(ProcObservation {
             host_boot_id: self.boot_id.clone(),
-            families,
+            families: assembled.families,
+            unseen: assembled.unseen,
             runs,
+            view,
             listed: listed as u64,
             readable: (listed - unreadable) as u64,
         })
-    }
-
-    /// Makes sure that what stands at the path now is what is read.
-    fn settle(&mut self) -> Result<(), String> {
-        let path = || self.settings.proc_root.display();
-        let failed = |error: ProcError| match error {
-            ProcError::Gone => StartError::NoTree(self.settings.proc_root.clone()).to_string(),
-            error @ (ProcError::Denied | ProcError::Malformed { .. } | ProcError::Io(_)) => {
-                format!("look at {}: {error}", path())
-            }
-        };
-        match self.reader.follow_path().map_err(failed)? {
-            Root::AsBefore if !self.unsettled => return Ok(()),
-            Root::AsBefore | Root::Another => self.unsettled = true,
-        }
-        let boot_id = host::boot_id(self.reader.path())
-            .map_err(|error| format!("read boot id below {}: {error}", path()))?;
-        self.own_pid = own_pid(self.reader.path());
-        let fresh = SelfCheck::run(&mut self.reader);
-        self.check = self.check.renewed(fresh);
-        if boot_id != self.boot_id {
-            // another host's tree: nothing that was known holds there
-            self.table = Table::default();
-            self.check.threads_seen = 0;
-            self.memory = ProcMemory { host_boot_id: boot_id.clone(), families: Vec::new() };
-            self.boot_id = boot_id;
-            (self.young, self.hits, self.previous) = (Vec::new(), BTreeMap::new(), None);
-            (self.details, self.runs) = (Details::default(), RunMembers::default());
-        }
-        self.unsettled = false;
-        Ok(())
-    }
-
-    /// What is hidden from one pass to the next has not ended: such a pass must change nothing. What was hidden from
-    /// the start is counted and told (`SelfCheck::hidden`), and may be shown one day.
-    fn hidden_since(&mut self) -> Option<String> {
-        if self.check.blinded {
-            self.check.look_at_mount(self.reader.path());
-        }
-        // the first process of a namespace outlives all the others of it; a written tree need not have one
-        let listed = !self.reader.is_kernels() || self.pairs.iter().any(|(pid, _)| *pid == 1);
-        if self.previous.is_some() && self.check.first_listed && !listed {
-            return Some("process 1 is not listed any more: processes are hidden by now".to_owned());
-        }
-        self.check.first_listed = listed;
-        None
     }
 
     /// Reads what the directory pass says is new.

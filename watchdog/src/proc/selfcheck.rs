@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use proc_identity::Inside;
+use proc_identity::{Inside, PROC_ROOT};
 
 use super::hiding::{Caller, Hiding};
 use super::reader::Reader;
@@ -92,7 +92,8 @@ impl SelfCheck {
 
     /// Looks at the mount's options, which can be changed while it is in use.
     pub(super) fn look_at_mount(&mut self, root: &Path) {
-        self.hidepid = mountinfo(root).and_then(|text| Hiding::find(&text, root));
+        self.hidepid =
+            device(root).zip(mountinfo(root)).and_then(|(device, text)| Hiding::find(&text, &device));
         self.blinded = self.hidepid.as_ref().is_some_and(|hiding| hiding.blinds(&Caller::current()));
     }
 
@@ -109,14 +110,18 @@ impl SelfCheck {
     /// Why nothing can be concluded from what is *not* seen: processes are hidden. `None` where they are not.
     #[must_use]
     pub fn hidden(&self) -> Option<String> {
+        self.hidden_by_kernel().or_else(|| {
+            (self.readable * 2 < self.listed)
+                .then(|| format!("can read {} of {} processes", self.readable, self.listed))
+        })
+    }
+
+    /// Of these reasons those that hold whatever a pass could read.
+    pub(super) fn hidden_by_kernel(&self) -> Option<String> {
         if let Some(hiding) = self.hidepid.as_ref().filter(|_| self.blinded) {
             return Some(hiding.words());
         }
-        if !self.first_listed {
-            return Some("process 1 is not listed: other users' processes are hidden".to_owned());
-        }
-        (self.readable * 2 < self.listed)
-            .then(|| format!("can read {} of {} processes", self.readable, self.listed))
+        (!self.first_listed).then(|| "process 1 is not listed: other users' processes are hidden".to_owned())
     }
 
     /// That only its own pid namespace is seen: all of it, and nothing of the host beyond it.
@@ -236,9 +241,17 @@ fn environ_denied(reader: &mut Reader) -> Answer {
     answer
 }
 
+/// The device number of the tree, as mountinfo writes it.
+fn device(root: &Path) -> Option<String> {
+    let device = rustix::fs::stat(root).ok()?.st_dev;
+    Some(format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)))
+}
+
 fn mountinfo(root: &Path) -> Option<String> {
     use std::io::Read;
-    let file = std::fs::File::open(root.join("self/mountinfo")).ok()?;
+    // a tree of a namespace that we are not in has no `self` for us
+    let open = |root: &Path| std::fs::File::open(root.join("self/mountinfo")).ok();
+    let file = open(root).or_else(|| open(Path::new(PROC_ROOT)))?;
     let mut text = Vec::new();
     file.take(MOUNTINFO_BYTES).read_to_end(&mut text).ok()?;
     Some(String::from_utf8_lossy(&text).into_owned())

@@ -6,7 +6,7 @@ use super::{
     CaseKey, CollectorFacts, CollectorName, Context, Ending, Entity, Facts, Finding, HeldScope, Severity,
     SignalKind, SignalState, switched_off,
 };
-use crate::observe::{Collected, CoreSight, Observation};
+use crate::observe::{Collected, CoreSight, Fault, Observation, ProcObservation};
 
 pub(super) fn derive(
     observation: &Observation,
@@ -29,7 +29,8 @@ pub(super) fn derive(
         let reason = match collector {
             CollectorName::Proc => match &observation.proc {
                 Collected::Unavailable(reason) => Some(reason.as_str().into()),
-                Collected::Fresh(_) | Collected::Off => None,
+                Collected::Fresh(seen) => narrower(seen).map(Fault::from),
+                Collected::Off => None,
             },
             CollectorName::Host => match &observation.host {
                 Collected::Unavailable(reason) => Some(reason.as_str().into()),
@@ -58,4 +59,16 @@ pub(super) fn derive(
             facts: Facts::Collector(CollectorFacts { collector, reason }),
         }));
     }
+}
+
+/// What an earlier view saw and this one cannot look for: said for as long as it is so.
+fn narrower(seen: &ProcObservation) -> Option<String> {
+    let of = |count: usize| if count == 1 { "1 family".to_owned() } else { format!("{count} families") };
+    let first = seen.unseen.first()?;
+    Some(format!(
+        "could not look for {} of processes seen before (the first had pid {}): this watchdog looks from another pid \
+         namespace by now; run it where it ran (pid: host for the whole host)",
+        of(seen.unseen.len()),
+        first.pid,
+    ))
 }

@@ -9,7 +9,7 @@ use orch_contract::OpenTask;
 use serde::{Deserialize, Serialize};
 
 use super::SignalKind;
-use crate::observe::{Collected, CoreObservation, Observation, ProcessKey};
+use crate::observe::{Collected, CoreObservation, Observation, ProcessKey, View};
 
 /// CPU samples kept of one window; the window is the silence that `agent_hung` asks for.
 const SAMPLES_A_WINDOW: i64 = 16;
@@ -54,6 +54,9 @@ struct RunMemory {
     last_cpu_ms: u64,
     last_seen_ms: i64,
     gone_since_ms: Option<i64>,
+    /// From where its processes were seen last; absent in what an earlier version wrote.
+    #[serde(default)]
+    view: Option<View>,
 }
 
 impl Memory {
@@ -73,11 +76,17 @@ impl Memory {
             memory.last_cpu_ms = run.cpu_ms;
             memory.last_seen_ms = now;
             memory.gone_since_ms = None;
+            memory.view = Some(proc.view);
             memory.sample(now, window_ms);
         }
         for (cookie, memory) in &mut self.runs {
-            if !present.contains(cookie) && memory.gone_since_ms.is_none() {
-                memory.gone_since_ms = Some(now);
+            if present.contains(cookie) || memory.gone_since_ms.is_some() {
+                continue;
+            }
+            match proc.view.covers(memory.view) {
+                true => memory.gone_since_ms = Some(now),
+                // it may live where this view does not reach: not gone, and nobody knows what it computes
+                false => memory.samples.clear(),
             }
         }
     }
@@ -85,7 +94,8 @@ impl Memory {
     /// Drops what neither the host nor the core lists any more.
     pub(super) fn forget(&mut self, observation: &Observation, last_heard: Option<&CoreObservation>) {
         if let Collected::Fresh(proc) = &observation.proc {
-            let alive: BTreeSet<&ProcessKey> = proc.families.iter().map(|family| &family.key).collect();
+            let alive: BTreeSet<&ProcessKey> =
+                proc.families.iter().map(|family| &family.key).chain(&proc.unseen).collect();
             self.orphan_since_ms.retain(|key, _| alive.contains(key));
         }
         if let Some(heard) = last_heard {

@@ -64,6 +64,11 @@ pub(super) fn derive(
             });
         }
     }
+    for key in &proc.unseen {
+        let key = CaseKey { slot: SignalKind::ProcBlocking, entity: Entity::Family(key.clone()) };
+        let reason = "could not look where it was seen".to_owned();
+        states.push(SignalState::Held { scope: HeldScope::Case(key), reason });
+    }
     for key in context.open.iter().filter(|key| key.slot == SignalKind::ProcBlocking) {
         if let Entity::Family(process) = &key.entity
             && process.host_boot_id != proc.host_boot_id

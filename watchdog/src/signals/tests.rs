@@ -6,7 +6,7 @@ use orch_contract::{
 use orch_tests::documents;
 
 use super::*;
-use crate::observe::{Collected, Cookie, Lineage, ProcObservation, ProcessKey, RunUse};
+use crate::observe::{Collected, Cookie, Lineage, ProcObservation, ProcessKey, RunUse, View};
 
 const NOW: i64 = 1_700_000_000_000;
 const MINUTE: i64 = 60_000;
@@ -52,7 +52,15 @@ fn family(pid: i32) -> Family {
 }
 
 fn proc(families: Vec<Family>, runs: Vec<RunUse>) -> Collected<ProcObservation> {
-    Collected::Fresh(ProcObservation { host_boot_id: "boot".into(), families, runs, listed: 9, readable: 9 })
+    Collected::Fresh(ProcObservation {
+        host_boot_id: "boot".into(),
+        families,
+        unseen: Vec::new(),
+        runs,
+        view: crate::observe::View { host: true, first_start_ticks: Some(1) },
+        listed: 9,
+        readable: 9,
+    })
 }
 
 fn heard(document: &ObservationDocument, at_ms: i64) -> CoreSight {
@@ -312,6 +320,26 @@ fn a_restart_of_the_watchdog_keeps_the_watched_time() {
     let mut memory: Memory = serde_json::from_str(&text).unwrap();
     memory.observe(&observation(NOW + 20 * MINUTE), 15 * MINUTE);
     assert_eq!(memory.cpu_over(77, NOW + 20 * MINUTE, 15 * MINUTE), Some((0, 20 * MINUTE)));
+}
+
+#[test]
+fn a_run_that_another_view_saw_is_neither_gone_nor_idle_in_this_one() {
+    let mut memory = Memory::default();
+    let mut seen = |minute: i64, processes: u32, view: View| {
+        let runs = (processes > 0).then_some(RunUse { cookie: 77, processes, cpu_ms: 500 });
+        let Collected::Fresh(whole) = proc(Vec::new(), runs.into_iter().collect()) else { panic!() };
+        let at_ms = NOW + minute * MINUTE;
+        let proc = Collected::Fresh(ProcObservation { view, ..whole });
+        memory.observe(&Observation { at_ms, proc, core: CoreSight::Off, host: Collected::Off }, 15 * MINUTE);
+        (memory.gone_since(77), memory.cpu_over(77, at_ms, 15 * MINUTE))
+    };
+    let host = View { host: true, first_start_ticks: Some(1) };
+    let inside = View { host: false, first_start_ticks: Some(500) };
+    seen(0, 2, host);
+    assert_eq!(seen(20, 0, inside), (None, None), "it may live where this view does not reach");
+    assert_eq!(seen(21, 0, host).0, Some(NOW + 21 * MINUTE));
+    seen(22, 2, inside);
+    assert_eq!(seen(23, 0, inside).0, Some(NOW + 23 * MINUTE), "seen here, it is gone from here");
 }
 
 #[test]

@@ -59,9 +59,12 @@ impl Place {
         self.dir.path().join("log")
     }
 
-    /// Settings of a quick watchdog with its state here.
+    /// Settings of a quick watchdog with its state here, which looks for the orphan of this place alone: others may be
+    /// left beside it, and what is told together is told shorter.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let orphan = format!("re:^{}/pytest ", self.dir.path().display());
         [
+            ("WATCHDOG_PROC_PATTERNS", orphan.as_str()),
             ("WATCHDOG_STATE_DIR", self.state().to_str().unwrap()),
             ("WATCHDOG_BIND", "127.0.0.1:0"),
             ("WATCHDOG_TICK_S", "0.2"),
@@ -69,6 +72,8 @@ impl Place {
             ("WATCHDOG_PROC_ORPHAN_GRACE_S", "0.2"),
             ("WATCHDOG_PROC_FOREIGN_GRACE_S", "0.2"),
             ("WATCHDOG_COLLECTOR_UNAVAILABLE_TICKS", "2"),
+            // the load of this machine is nobody's story
+            ("WATCHDOG_CPU_STARVED_ENABLED", "false"),
             ("WATCHDOG_HOST_LABEL", "host-1"),
             ("NO_COLOR", "1"),
         ]
@@ -124,13 +129,34 @@ pub(crate) struct Orphan(pub(crate) ProcessId);
 
 impl Orphan {
     pub(crate) fn leave(place: &Place) -> Self {
+        Self::of(place, "/bin/sleep", &["600"])
+    }
+
+    /// With a child of another name.
+    pub(crate) fn leave_with_child(place: &Place) -> (Self, Self) {
+        let parent = Self::of(place, "/bin/sh", &["-c", "sleep 601 & wait"]);
+        let root = Path::new(PROC_ROOT);
+        loop {
+            let mut pids = Vec::new();
+            proc_identity::list_pids(root, &mut pids).unwrap();
+            let stats = pids.iter().filter_map(|(pid, _)| read_stat(root, *pid).ok());
+            // by its name: before that it is a second shell
+            if let Some(child) = stats.into_iter().find(|it| it.ppid == parent.0.pid && it.comm == b"sleep") {
+                return (parent, Self(child.id()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn of(place: &Place, program: &str, arguments: &[&str]) -> Self {
         let script = place.path().join("pytest");
-        std::fs::copy("/bin/sleep", &script).unwrap();
+        std::fs::copy(program, &script).unwrap();
         let told = place.path().join("orphan");
         // a session of its own, as a terminal's shell has: the leader of the line is gone with it
         let mut shell = Running::command("setsid");
-        shell.args(["sh", "-c", r#""$0" 600 & echo $! > "$1.new"; mv "$1.new" "$1"; wait"#]);
-        let mut shell = Running::start(shell.arg(&script).arg(&told).stdout(Stdio::null()));
+        let line = r#"told=$1; shift; "$0" "$@" & echo $! > "$told.new"; mv "$told.new" "$told"; wait"#;
+        shell.args(["sh", "-c", line]);
+        let mut shell = Running::start(shell.arg(&script).arg(&told).args(arguments).stdout(Stdio::null()));
         let pid = loop {
             if let Ok(text) = std::fs::read_to_string(&told) {
                 break text.trim().parse().unwrap();
@@ -155,6 +181,23 @@ pub(crate) fn pid_of(place: &Place) -> Option<ProcessId> {
     let text = std::fs::read_to_string(place.state().join("lock")).ok()?;
     let pid = text.strip_prefix("pid ")?.split(' ').next()?.parse().ok()?;
     Some(read_stat(Path::new(PROC_ROOT), pid).ok()?.id())
+}
+
+/// Whether these tests run in the host's own pid namespace; in a container without `pid: host` they do not.
+fn on_the_host() -> bool {
+    let first =
+        std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]");
+    first || read_stat(Path::new(PROC_ROOT), 2).is_ok_and(|stat| stat.ppid == 0 && stat.comm == b"kthreadd")
+}
+
+/// What the watchdog says of its namespace when nothing is hidden from it.
+pub(crate) fn namespace_words() -> &'static str {
+    if on_the_host() { "host namespace: yes" } else { "host namespace: no" }
+}
+
+/// What the metrics say where nothing is hidden: a namespace of these tests' own is not the whole host either.
+pub(crate) fn unhidden() -> &'static str {
+    if on_the_host() { "orch_watchdog_proc_blind 0" } else { "orch_watchdog_proc_blind 1" }
 }
 
 /// The whole of a file, empty when there is none.
