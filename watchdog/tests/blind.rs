@@ -7,15 +7,19 @@ mod nobody;
 mod support;
 
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use orch_tests::documents;
 use orch_tests::fake_core::{CoreBehaviour, FakeCore};
 
-use nobody::{Orphan, Place, Running, SETPRIV, pid_of, text_of};
+use nobody::{Orphan, Place, Running, SETPRIV, namespace_words, pid_of, text_of, unhidden};
 use support::until;
 
 /// The group that the mount's `gid=` option names.
 const GROUP: &str = "4321";
+
+/// So often the metrics are looked at, every 20 ms.
+const LOOKS: usize = 1_500;
 
 /// Whether nobody is in that group.
 #[derive(Clone, Copy, PartialEq)]
@@ -34,6 +38,24 @@ fn hidden(place: &Place, option: &str, member: Member, verb: &[&str]) -> Command
     command.args(["--mount", "sh", "-c", r#"mount -t proc -o "$0" proc /proc && exec "$@""#]);
     command.arg(format!("{option},gid={GROUP}")).args(SETPRIV).args(groups).arg(place.program()).args(verb);
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(place.settings());
+    command
+}
+
+/// The watchdog as nobody in a pid namespace of its own, with a proc mount that shows it.
+fn confined(place: &Place, verb: &[&str]) -> Command {
+    let mut command = Running::command("unshare");
+    command.args(["--pid", "--fork", "--mount-proc"]).args(SETPRIV).arg("--clear-groups");
+    // unshare's own --kill-child is undone by the change of the user
+    command.args(["--pdeathsig", "KILL"]).arg(place.program()).args(verb).env_clear();
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(place.settings());
+    command
+}
+
+/// The watchdog as nobody, with the host's proc mount.
+fn open(place: &Place, verb: &[&str]) -> Command {
+    let mut command = Running::command("setpriv");
+    command.args(SETPRIV.iter().skip(1)).arg("--clear-groups").arg(place.program());
+    command.args(verb).env_clear().envs(place.settings());
     command
 }
 
@@ -59,12 +81,39 @@ async fn logged(place: &Place, wanted: &str) {
 /// The metrics, once they hold the line.
 async fn metric(place: &Place, line: &str) {
     let address = place.state().join("bound-address");
-    until(line, async || {
-        let address = text_of(&address);
+    let mut page = String::new();
+    for _ in 0..LOOKS {
+        let told = text_of(&address);
+        if let Ok(answer) = reqwest::get(format!("http://{}/metrics", told.trim())).await {
+            page = answer.text().await.unwrap_or_default();
+        }
+        if page.lines().any(|found| found == line) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let name = line.split(['{', ' ']).next().unwrap();
+    let found: Vec<&str> = page.lines().filter(|found| found.starts_with(name)).collect();
+    panic!("waited in vain for {line}; there was {found:?}\n{}", text_of(&place.log()));
+}
+
+/// Some ticks more, whatever they bring.
+async fn ticks(place: &Place, more: u64) {
+    let count = async || {
+        let address = text_of(&place.state().join("bound-address"));
         let answer = reqwest::get(format!("http://{}/metrics", address.trim())).await.ok()?;
-        answer.text().await.ok()?.lines().any(|found| found == line).then_some(())
-    })
-    .await;
+        let text = answer.text().await.ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("orch_watchdog_ticks_total "))?;
+        line.parse::<u64>().ok()
+    };
+    let before = until("a count of ticks", count).await;
+    until("more ticks", async || (count().await? >= before + more).then_some(())).await;
+}
+
+/// As the kernel ends a process: without a word. For one whose pid is of another namespace than this test's.
+fn cut(watchdog: Running, place: &Place) {
+    drop(watchdog);
+    std::fs::remove_file(place.state().join("bound-address")).unwrap();
 }
 
 fn stop(mut watchdog: Running, place: &Place) {
@@ -79,10 +128,7 @@ fn nobody_sees_an_orphan_of_root_and_behind_hidepid_only_as_a_member_of_the_grou
     let place = Place::new();
     let orphan = Orphan::leave(&place);
     let pid = format!("kill {}", orphan.0.pid);
-    let mut open = Running::command("setpriv");
-    open.args(SETPRIV.iter().skip(1)).arg("--clear-groups").arg(place.program());
-    open.args(["scan", "--without-core"]).env_clear().envs(place.settings());
-    let (code, text) = said(&open.output().unwrap());
+    let (code, text) = said(&open(&place, &["scan", "--without-core"]).output().unwrap());
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains(&pid), "{text}");
 
@@ -115,13 +161,11 @@ async fn what_is_hidden_from_one_life_to_the_next_neither_recovers_nor_alerts_ag
 
     let watchdog = start(&mut hidden(&place, option, Member::Yes, &["run"]), &place, &core.url());
     logged(&place, &alert).await;
-    metric(&place, "orch_watchdog_proc_blind 0").await;
+    metric(&place, unhidden()).await;
     stop(watchdog, &place);
     let log = text_of(&place.log());
-    assert!(
-        log.contains("environ denied: yes; host namespace: yes"),
-        "the group shows no environment: {log}"
-    );
+    let sees = format!("environ denied: yes; {}", namespace_words());
+    assert!(log.contains(&sees), "the group shows no environment: {log}");
 
     std::fs::remove_file(place.log()).unwrap();
     let watchdog = start(&mut hidden(&place, option, Member::No, &["run"]), &place, &core.url());
@@ -161,23 +205,134 @@ async fn behind_hidepid_root_too_gives_up_what_would_show_it_everything() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_view_of_its_own_pid_namespace_is_told_once_aloud_and_as_a_metric() {
     let place = Place::new();
-    let mut inside = Running::command("unshare");
-    inside.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(place.program()).arg("run");
-    inside.env_clear().envs(place.settings());
-    let watchdog = start(&mut inside, &place, "http://127.0.0.1:9");
+    let watchdog = start(&mut confined(&place, &["run"]), &place, "http://127.0.0.1:9");
     metric(&place, "orch_watchdog_proc_blind 1").await;
-    let ticks = |text: &str| {
-        let line = text.lines().find(|line| line.starts_with("orch_watchdog_ticks_total ")).unwrap();
-        line.split(' ').nth(1).unwrap().parse::<u64>().unwrap()
-    };
-    until("more ticks", async || {
-        let address = text_of(&place.state().join("bound-address"));
-        let answer = reqwest::get(format!("http://{}/metrics", address.trim())).await.ok()?;
-        (ticks(&answer.text().await.ok()?) > 5).then_some(())
-    })
-    .await;
+    ticks(&place, 5).await;
     drop(watchdog);
     let log = text_of(&place.log());
     assert!(log.contains("host namespace: no"), "{log}");
     assert_eq!(log.matches("sees only its own pid namespace").count(), 1, "{log}");
+}
+
+const ORPHAN_RECOVERED: &str = r#"orch_watchdog_recoveries_total{signal="proc_orphaned"} 1"#;
+const ORPHAN_NOT_RECOVERED: &str = r#"orch_watchdog_recoveries_total{signal="proc_orphaned"} 0"#;
+const CANNOT_LOOK: &str = r#"orch_watchdog_alerts_total{signal="collector_unavailable"} 1"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_whole_host_showed_is_not_over_in_a_namespace_where_it_cannot_be_seen() {
+    let place = Place::new();
+    let orphan = Orphan::leave(&place);
+    let document = CoreBehaviour::Document(Box::new(documents::idle(1_700_000_000_000)));
+    let core = FakeCore::start(document, None).await.unwrap();
+    let alert = format!("kill {}", orphan.0.pid);
+    let watchdog = start(&mut open(&place, &["run"]), &place, &core.url());
+    logged(&place, &alert).await;
+    stop(watchdog, &place);
+
+    std::fs::remove_file(place.log()).unwrap();
+    let watchdog = start(&mut confined(&place, &["run"]), &place, &core.url());
+    metric(&place, CANNOT_LOOK).await;
+    // it ends where nobody looks: that is not known before somebody does
+    drop(orphan);
+    ticks(&place, 5).await;
+    metric(&place, ORPHAN_NOT_RECOVERED).await;
+    cut(watchdog, &place);
+    let log = text_of(&place.log());
+    assert!(log.contains("could not look for 1 family of processes seen before"), "{log}");
+    assert!(!log.contains("over after"), "a recovery of what could not be looked at: {log}");
+
+    std::fs::remove_file(place.log()).unwrap();
+    let watchdog = start(&mut open(&place, &["run"]), &place, &core.url());
+    metric(&place, ORPHAN_RECOVERED).await;
+    stop(watchdog, &place);
+}
+
+/// Changes the option of the proc mount that a running watchdog looks through.
+fn remount(place: &Place, option: &str) {
+    let pid = pid_of(place).unwrap().pid.to_string();
+    let mut command = Running::command("nsenter");
+    command.args(["--target", &pid, "--mount", "mount", "-o"]);
+    command.arg(format!("remount,{option},gid={GROUP}")).arg("/proc");
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_mount_begins_to_hide_while_it_is_watched_is_not_over_before_it_is_shown_again() {
+    for option in ["hidepid=invisible", "hidepid=noaccess", "hidepid=ptraceable"] {
+        let place = Place::new();
+        let orphan = Orphan::leave(&place);
+        let document = CoreBehaviour::Document(Box::new(documents::idle(1_700_000_000_000)));
+        let core = FakeCore::start(document, None).await.unwrap();
+        let alert = format!("kill {}", orphan.0.pid);
+        let watchdog = start(&mut hidden(&place, "hidepid=off", Member::No, &["run"]), &place, &core.url());
+        logged(&place, &alert).await;
+        metric(&place, unhidden()).await;
+
+        remount(&place, option);
+        // somebody new, whom it cannot look at
+        let newcomer = Running::start(Running::command("sleep").arg("600"));
+        metric(&place, CANNOT_LOOK).await;
+        metric(&place, "orch_watchdog_proc_blind 1").await;
+        drop(orphan);
+        drop(newcomer);
+        ticks(&place, 5).await;
+        metric(&place, ORPHAN_NOT_RECOVERED).await;
+        let log = text_of(&place.log());
+        assert!(
+            log.contains(&format!("run this in group {GROUP}")) || option.contains("ptraceable"),
+            "{log}"
+        );
+        assert!(!log.contains("over after"), "{option}: a recovery of what is hidden: {log}");
+
+        remount(&place, "hidepid=off");
+        metric(&place, ORPHAN_RECOVERED).await;
+        metric(&place, unhidden()).await;
+        stop(watchdog, &place);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_family_that_lost_its_root_keeps_its_case_over_a_life_behind_a_hiding_mount() {
+    let place = Place::new();
+    let (orphan, child) = Orphan::leave_with_child(&place);
+    let document = CoreBehaviour::Document(Box::new(documents::idle(1_700_000_000_000)));
+    let core = FakeCore::start(document, None).await.unwrap();
+    let watchdog = start(&mut open(&place, &["run"]), &place, &core.url());
+    logged(&place, "orphan `pytest -c").await;
+    // what is left of it carries no word of the pattern: only memory knows whose it is
+    drop(orphan);
+    ticks(&place, 5).await;
+    metric(&place, ORPHAN_NOT_RECOVERED).await;
+    stop(watchdog, &place);
+
+    std::fs::remove_file(place.log()).unwrap();
+    let watchdog = start(&mut hidden(&place, "hidepid=invisible", Member::No, &["run"]), &place, &core.url());
+    metric(&place, CANNOT_LOOK).await;
+    remount(&place, "hidepid=off");
+    // what could not be looked at is over, the family is the one that was told before
+    logged(&place, "over after").await;
+    ticks(&place, 5).await;
+    metric(&place, ORPHAN_NOT_RECOVERED).await;
+    let log = text_of(&place.log());
+    assert!(!log.contains("orphan `"), "told twice: {log}");
+    drop(child);
+    metric(&place, ORPHAN_RECOVERED).await;
+    stop(watchdog, &place);
+}
+
+#[test]
+fn a_scan_that_sees_its_own_namespace_alone_does_not_say_that_nothing_blocks_the_host() {
+    let place = Place::new();
+    let orphan = Orphan::leave(&place);
+    let (code, text) = said(&confined(&place, &["scan", "--without-core"]).output().unwrap());
+    assert_eq!(code, Some(2), "{text}");
+    for words in ["limited view: sees only its own pid namespace", "could not look at the host"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(!text.contains(&orphan.0.pid.to_string()), "{text}");
+    let json = confined(&place, &["scan", "--without-core", "--json"]).output().unwrap();
+    assert_eq!(json.status.code(), Some(2));
+    let object: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(object["blind"].as_str().is_some_and(|why| why.contains("pid: host")), "{object}");
 }

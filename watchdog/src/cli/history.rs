@@ -9,7 +9,11 @@ use std::process::ExitCode;
 use super::EXIT_FAILURE;
 use crate::commands::Way;
 use crate::notify::text;
+use crate::proc::redact;
 use crate::store::{self, CommandRow, HistoryRow};
+
+/// Longest line, in characters.
+const LINE_MAX: usize = 500;
 
 pub(super) fn print(
     state_dir: &Path,
@@ -33,13 +37,19 @@ pub(super) fn print(
     }
     let surplus = lines.len().saturating_sub(limit);
     for (at_ms, line) in lines.iter().skip(surplus) {
-        writeln!(out, "{}  {line}", text::full_time(*at_ms))?;
+        writeln!(out, "{}  {}", text::full_time(*at_ms), one_line(line))?;
     }
     for (key, case) in state.alerts.open() {
         let (signal, entity) = (case.finding.signal.name(), text::entity(&key.entity));
-        writeln!(out, "open: {signal}  {entity}  {}", text::title(&case.finding))?;
+        let line = format!("open: {signal}  {entity}  {}", text::title(&case.finding));
+        writeln!(out, "{}", one_line(&line))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file may be an earlier version's, which kept names as they came.
+fn one_line(line: &str) -> String {
+    redact::plain(line.as_bytes(), LINE_MAX)
 }
 
 fn told(row: &HistoryRow) -> (i64, String) {

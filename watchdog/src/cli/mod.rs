@@ -42,7 +42,7 @@ pub struct Arguments {
 pub enum Verb {
     /// Watch, tell, and serve metrics until SIGTERM or Ctrl-C.
     Run,
-    /// Say at once what blocks this host; exit code 0 nothing, 1 something, 2 could not look.
+    /// Say at once what blocks this host; exit code 0 nothing, 1 something, 2 could not look at all of it.
     Scan {
         /// Draw every process of a family.
         #[arg(long)]

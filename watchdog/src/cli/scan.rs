@@ -82,6 +82,16 @@ impl ScanEnd {
     }
 }
 
+/// How much of the host was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    Whole,
+    /// All of its own pid namespace, and nothing beyond.
+    OwnNamespace,
+    /// Not even that.
+    Hidden,
+}
+
 /// A judged family.
 pub(super) struct Row<'scan> {
     pub(super) family: &'scan Family,
@@ -127,10 +137,15 @@ pub fn run(inputs: &ScanInputs<'_>, options: ScanOptions, out: &mut dyn Write) -
         let report = scan_json::Report::new(&observation, inputs.core, blind, shown);
         writeln!(out, "{}", serde_json::to_string(&report)?)?;
     } else {
-        as_text(&observation, &rows, options, (blind, hidden.is_some()), out)?;
+        let sight = match (&hidden, confined) {
+            (Some(_), _) => Sight::Hidden,
+            (None, Some(_)) => Sight::OwnNamespace,
+            (None, None) => Sight::Whole,
+        };
+        as_text(&observation, &rows, options, (blind, sight), out)?;
     }
-    // nothing found by somebody from whom it is hidden, or who could not ask for its owner, is no answer
-    Ok(match (found, hidden.is_some() || unjudged) {
+    // nothing found by somebody who does not see the whole host, or who could not ask for its owner, is no answer
+    Ok(match (found, blind.is_some() || unjudged) {
         (0, true) => ScanEnd::CouldNotLook,
         (0, false) => ScanEnd::Nothing,
         (_, _) => ScanEnd::Found,
@@ -188,7 +203,7 @@ fn as_text(
     observation: &ProcObservation,
     rows: &[Row<'_>],
     options: ScanOptions,
-    (blind, hidden): (Option<&str>, bool),
+    (blind, sight): (Option<&str>, Sight),
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let color = options.color;
@@ -203,9 +218,16 @@ fn as_text(
             Tone::Alarm,
             &format!("could not tell: the owner of {unjudged} of {all} matched families is unknown"),
         ),
-        (0, _) if hidden => {
+        (0, _) if sight == Sight::Hidden => {
             paint(color, Tone::Alarm, "could not look: what is hidden may block this host all the same")
         }
+        (0, all) if sight == Sight::OwnNamespace => paint(
+            color,
+            Tone::Alarm,
+            &format!(
+                "could not look at the host; in this pid namespace {all} matched, and nothing blocks it"
+            ),
+        ),
         (0, 0) => paint(color, Tone::Good, "no test run is under way"),
         (0, all) => paint(color, Tone::Good, &format!("nothing blocks this host; {all} matched and fine")),
         (found, all) => paint(color, Tone::Strong, &format!("{found} of {all} matched families need a look")),

@@ -179,7 +179,11 @@ fn scan_draws_the_orphan_with_its_stop_command_and_explain_says_why() {
     }
     let quiet = ScanInputs { foreign_grace_ms: 3_600_000, ..inputs };
     let mut out = Vec::new();
-    assert_eq!(scan::run(&quiet, options, &mut out).expect("written"), ScanEnd::Nothing);
+    // where these tests run in a pid namespace of their own, nothing found is no answer about the host
+    let mut collector = collector();
+    pass(&mut collector);
+    let nothing = collector.self_check().confined().map_or(ScanEnd::Nothing, |_| ScanEnd::CouldNotLook);
+    assert_eq!(scan::run(&quiet, options, &mut out).expect("written"), nothing);
     let nobody = Path::new("/nonexistent");
     let blind = ScanInputs { proc_root: nobody.to_owned(), ..quiet };
     assert_eq!(scan::run(&blind, options, &mut Vec::new()).expect("written"), ScanEnd::CouldNotLook);
