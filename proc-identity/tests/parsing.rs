@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use proc_identity::host::{PressureKind, parse_pressure, read_pressure};
+use proc_identity::host::{Memory, Pressure, PressureKind, parse_pressure, read_memory, read_pressure};
 use proc_identity::{
-    FileLocks, ProcError, Stat, State, Status, cgroup, read_cmdline, read_stat, read_status,
+    FileLocks, ProcError, Stat, State, Status, cgroup, read_cmdline, read_limits, read_stat, read_status,
 };
 use procfs::prelude::FromRead;
 use proptest::prelude::*;
@@ -13,23 +13,90 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc")
 }
 
+/// What a recent kernel wrote.
+fn recent() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/linux-6.18")
+}
+
+fn stat_of(file: &str) -> Stat {
+    Stat::parse(&std::fs::read(fixtures().join(file)).expect("recorded")).expect("parses")
+}
+
 #[test]
 fn recorded_stat_lines_give_the_recorded_values() {
+    let sleeping = State::Sleeping;
+    let load = |pid: i32, state, utime_ticks, stime_ticks, start_ticks| Stat {
+        pid,
+        comm: b"pthread_load".to_vec(),
+        state,
+        ppid: 1,
+        pgrp: 27079,
+        session: 1,
+        utime_ticks,
+        stime_ticks,
+        num_threads: 5,
+        start_ticks,
+        rss_pages: 138,
+    };
     let cases = [
-        (584, 1020, &b"(a b ) ( c d) "[..], State::Running, 28378, 1, 10_839_175, 0, 155),
-        (26231, 26231, b"vim", State::Running, 5392, 1, 82_375_u64, 1677, 1981),
-        (26232, 33, b"ata_sff", State::Sleeping, 2, 1, 5, 0, 0),
-        (27079, 27079, b"pthread_load", State::Sleeping, 1, 5, 4_289_574, 58_125, 138),
+        (
+            "584/stat",
+            Stat {
+                pid: 1020,
+                comm: b"(a b ) ( c d) ".to_vec(),
+                state: State::Running,
+                ppid: 28378,
+                pgrp: 1020,
+                session: 28378,
+                utime_ticks: 0,
+                stime_ticks: 0,
+                num_threads: 1,
+                start_ticks: 10_839_175,
+                rss_pages: 155,
+            },
+        ),
+        (
+            "26231/stat",
+            Stat {
+                pid: 26231,
+                comm: b"vim".to_vec(),
+                state: State::Running,
+                ppid: 5392,
+                pgrp: 7446,
+                session: 5392,
+                utime_ticks: 1677,
+                stime_ticks: 44,
+                num_threads: 1,
+                start_ticks: 82_375,
+                rss_pages: 1981,
+            },
+        ),
+        (
+            "26232/stat",
+            Stat {
+                pid: 33,
+                comm: b"ata_sff".to_vec(),
+                state: sleeping,
+                ppid: 2,
+                pgrp: 0,
+                session: 0,
+                utime_ticks: 0,
+                stime_ticks: 0,
+                num_threads: 1,
+                start_ticks: 5,
+                rss_pages: 0,
+            },
+        ),
+        ("27079/stat", load(27079, sleeping, 58_125, 15, 4_289_574)),
+        ("27079/task/27079/stat", load(27079, sleeping, 0, 0, 4_289_574)),
+        ("27079/task/27080/stat", load(27080, State::Running, 34_136, 3, 4_289_575)),
+        ("27079/task/27081/stat", load(27081, sleeping, 13_680, 4, 4_289_575)),
+        ("27079/task/27082/stat", load(27082, sleeping, 6_859, 3, 4_289_575)),
+        ("27079/task/27083/stat", load(27083, sleeping, 3_452, 4, 4_289_575)),
     ];
-    for (entry, pid, comm, state, ppid, threads, start, utime, rss) in cases {
-        let stat = read_stat(&fixtures(), entry).expect("recorded stat");
-        assert_eq!(stat.pid, pid);
-        assert_eq!(stat.comm, comm, "name of {entry}");
-        assert_eq!(
-            (stat.state, stat.ppid, stat.num_threads, stat.start_ticks, stat.utime_ticks, stat.rss_pages),
-            (state, ppid, threads, start, utime, rss),
-            "fields of {entry}"
-        );
+    for (file, expected) in cases {
+        assert_eq!(stat_of(file), expected, "{file}");
+        assert!(!expected.is_dead(), "{file}");
     }
 }
 
@@ -97,15 +164,34 @@ fn a_zombie_leader_with_threads_is_alive() {
 }
 
 #[test]
-fn recorded_status_gives_namespaces_and_users() {
-    let inner = read_status(&fixtures(), 26235).expect("recorded status");
-    assert_eq!((inner.pid, inner.ppid, inner.uid), (26235, 1234, 0));
-    assert_eq!(
-        (inner.ns_pids.as_slice(), inner.namespace_depth(), inner.innermost_pid()),
-        (&[26235, 1][..], Some(2), Some(1))
-    );
-    let editor = read_status(&fixtures(), 26231).expect("recorded status");
-    assert_eq!((editor.uid, editor.threads), (1000, 1));
+fn recorded_status_gives_namespaces_users_and_ignored_signals() {
+    let proxy = Status {
+        pid: 26235,
+        ppid: 1234,
+        uid: 0,
+        effective_uid: 0,
+        threads: 51,
+        ns_pids: vec![26235, 1],
+        ns_pgids: vec![26235, 1],
+        ns_sids: vec![26235, 1],
+        ignored_signals: Some(0),
+    };
+    let server = Status {
+        pid: 26231,
+        ppid: 1,
+        uid: 1000,
+        effective_uid: 1000,
+        threads: 1,
+        ns_pids: vec![1],
+        ns_pgids: vec![1],
+        ns_sids: vec![1],
+        ignored_signals: Some(0x1000),
+    };
+    for (pid, expected, depth) in [(26235, proxy, 2), (26231, server, 1)] {
+        let found = read_status(&fixtures(), pid).expect("recorded status");
+        assert_eq!(found, expected);
+        assert_eq!((found.namespace_depth(), found.innermost_pid()), (Some(depth), Some(1)));
+    }
 }
 
 #[test]
@@ -143,12 +229,59 @@ fn cgroup_lines_keep_colons_and_dots_of_the_path() {
 }
 
 #[test]
-fn pressure_is_read_with_and_without_its_full_line() {
-    let recorded = read_pressure(&fixtures(), PressureKind::Io).expect("recorded pressure");
-    assert!(recorded.some_total_us > 0);
-    let old = parse_pressure("some avg10=1.50 avg60=2.50 avg300=3.50 total=4\n").expect("parses");
-    assert_eq!((old.some_avg60_percent, old.full_avg60_percent, old.some_total_us), (2.5, 0.0, 4));
+fn recorded_pressure_gives_the_recorded_shares() {
+    let of = |some: [f32; 3], some_total_us, full_avg60_percent| Pressure {
+        some_avg10_percent: some[0],
+        some_avg60_percent: some[1],
+        some_avg300_percent: some[2],
+        some_total_us,
+        full_avg60_percent,
+    };
+    let old = [0.1, 2.0, 3.85];
+    for (root, kind, expected) in [
+        (fixtures(), PressureKind::Cpu, of(old, 15, 0.0)),
+        (fixtures(), PressureKind::Io, of(old, 15, 3.0)),
+        (fixtures(), PressureKind::Memory, of(old, 15, 3.0)),
+        (recent(), PressureKind::Cpu, of([51.08, 44.75, 60.95], 1_220_384_658, 0.0)),
+        (recent(), PressureKind::Io, of([0.33, 0.45, 0.46], 33_602_329, 0.04)),
+        (recent(), PressureKind::Memory, of([0.0, 0.0, 0.0], 575_677, 0.0)),
+    ] {
+        assert_eq!(read_pressure(&root, kind), Ok(expected), "{} {kind:?}", root.display());
+    }
+    let mixed = parse_pressure("some avg10=1.50 avg60=2.50 avg300=3.50 total=4\n").expect("parses");
+    assert_eq!((mixed.some_avg60_percent, mixed.full_avg60_percent, mixed.some_total_us), (2.5, 0.0, 4));
     assert!(parse_pressure("").is_err());
+}
+
+#[test]
+fn recorded_limits_and_memory_give_the_recorded_values() {
+    let locks = read_limits(&recent(), 7).expect("recorded limits");
+    let (inner, outer) = (4_611_686_018_427_387_017, 9_223_372_036_854_775_806);
+    assert_eq!((locks.soft, locks.hard, locks.cookie()), (Some(inner), Some(outer), Some(inner)));
+    assert!(locks.carries(inner) && locks.carries(outer));
+    let memory = read_memory(&recent()).expect("recorded memory");
+    let expected = Memory {
+        total_bytes: 24_684_112 * 1024,
+        available_bytes: Some(22_919_560 * 1024),
+        swap_total_bytes: 0,
+        swap_free_bytes: 0,
+    };
+    assert_eq!(memory, expected);
+}
+
+#[test]
+fn recorded_command_lines_give_the_recorded_words() {
+    for (pid, expected) in [
+        (26231, &[&b"vim"[..], b"test.go", b"+10"][..]),
+        (26232, &[]),
+        // overwritten by its program: a name, and the room that was left
+        (26233, &[b"com.github.uiautomator"]),
+    ] {
+        let line = read_cmdline(&fixtures(), pid, 4096).expect("recorded cmdline");
+        assert!(!line.truncated, "{pid}");
+        let words: Vec<&[u8]> = line.words().filter(|word| !word.is_empty()).collect();
+        assert_eq!(words, expected, "{pid}");
+    }
 }
 
 #[test]

@@ -1,0 +1,179 @@
+//! What a pass reads, measures and survives: rotation, `exec`, reused pids, hostile entries.
+
+use orch_watchdog::observe::{Collected, Cookie};
+use orch_watchdog::proc::shape::Pattern;
+use orch_watchdog::proc::{Collector, CollectorSettings};
+use proc_identity::host::Clocks;
+
+use crate::proc_support::{Fake, Tree};
+use crate::{NOW_MS, WORKER, clocks, collector_of, fresh, host, only, pass};
+
+#[test]
+fn cpu_is_told_over_two_passes_and_never_falls() {
+    let tree = host();
+    let mut collector = collector_of(&tree, None);
+    assert_eq!(only(&pass(&mut collector, 0)).cpu_share, None);
+    let worker = |pid: i32, cpu: u64| {
+        tree.put(
+            &Fake::new(pid, 200, &["python3", "-u", "-c", WORKER]).with(|it| (it.sid, it.cpu) = (100, cpu)),
+        );
+    };
+    worker(201, 500);
+    worker(202, 1000);
+    let observation = pass(&mut collector, 10_000);
+    let family = only(&observation);
+    assert_eq!((family.cpu_ms, family.cpu_share), (15_000, Some(1.5)));
+    tree.remove(202);
+    let observation = pass(&mut collector, 20_000);
+    assert_eq!((only(&observation).cpu_ms, only(&observation).cpu_share), (15_000, Some(0.0)));
+    assert_eq!(only(&observation).rss_bytes, 2 * 25 * 4096);
+}
+
+#[test]
+fn suspended_time_does_not_age_a_family() {
+    let tree = host();
+    let mut collector = collector_of(&tree, None);
+    let before = only(&pass(&mut collector, 0)).awake_age_ms;
+    let slept =
+        Clocks { boottime_ms: NOW_MS + 3_610_000, monotonic_ms: NOW_MS + 10_000, ..clocks(3_610_000) };
+    assert_eq!(only(&fresh(collector.pass(&slept, None))).awake_age_ms, before + 10_000);
+}
+
+#[test]
+fn a_steady_pass_reads_nothing_but_families_and_the_rotation() {
+    let tree = host();
+    for pid in 1000..1090 {
+        tree.put(&Fake::new(pid, 50, &["sleep", "60"]));
+    }
+    let mut collector = collector_of(&tree, None);
+    collector.trust_inodes();
+    for tick in 0..6 {
+        pass(&mut collector, tick * 15_000);
+    }
+    let before = collector.counters();
+    pass(&mut collector, 90_000);
+    let after = collector.counters();
+    // family of three, its ancestors bash, sshd and init, and of 98 processes a sixtieth for the rotation
+    assert!(after.stat - before.stat <= 6 + 2, "{before:?} {after:?}");
+    assert!(after.cmdline - before.cmdline <= 1 + 2 + 1, "{before:?} {after:?}");
+    assert_eq!((after.status, after.limits, after.cgroup), (before.status, before.limits, before.cgroup));
+}
+
+#[test]
+fn exec_is_noticed_at_the_second_and_fourth_pass_and_in_rotation() {
+    for (exec_after, seen_by) in [(1, 2), (2, 4), (4, 70)] {
+        let tree = host();
+        tree.put(&Fake::new(900, 50, &["sh", "-c", "a && b"]));
+        let mut collector = collector_of(&tree, None);
+        collector.trust_inodes();
+        let mut seen = None;
+        for tick in 1..=70 {
+            let observation = pass(&mut collector, tick * 15_000);
+            if seen.is_none() && observation.families.iter().any(|family| family.key.pid == 900) {
+                seen = Some(tick);
+            }
+            if tick == exec_after {
+                tree.write(900, "cmdline", b"pytest\0-q\0");
+            }
+        }
+        assert!(seen.is_some_and(|tick| tick <= seen_by), "exec after pass {exec_after}: seen at {seen:?}");
+    }
+}
+
+#[test]
+fn a_command_line_is_read_again_just_before_an_age_limit() {
+    let tree = host();
+    let started = u64::try_from(NOW_MS / 10).expect("ticks");
+    tree.put(&Fake::new(900, 50, &["sh"]).with(|it| it.start = started));
+    let settings = CollectorSettings {
+        proc_root: tree.path().to_owned(),
+        patterns: Pattern::parse_list("pytest").expect("patterns"),
+        refresh_ms: i64::MAX,
+        age_marks_ms: vec![600_000],
+    };
+    let mut collector = Collector::new(settings, None).expect("a collector");
+    collector.trust_inodes();
+    let mut seen = None;
+    for tick in 0..60 {
+        let observation = pass(&mut collector, tick * 15_000);
+        if seen.is_none() && observation.families.iter().any(|family| family.key.pid == 900) {
+            seen = Some(tick * 15_000);
+        }
+        if tick == 10 {
+            tree.write(900, "cmdline", b"pytest\0");
+        }
+    }
+    assert!(seen.is_some_and(|at_ms| (570_000..=600_000).contains(&at_ms)), "{seen:?}");
+}
+
+#[test]
+fn a_matched_process_that_becomes_something_else_is_no_family_of_its_own_any_more() {
+    let tree = Tree::new();
+    tree.put(&Fake::new(600, 1, &["pytest"]).leader());
+    let mut collector = collector_of(&tree, None);
+    pass(&mut collector, 0);
+    // a leader that called pthread_exit has no command line and lives on
+    tree.put(
+        &Fake::new(600, 1, &[])
+            .leader()
+            .with(|it| (it.comm, it.state, it.threads) = (b"pytest".to_vec(), 'Z', 3)),
+    );
+    assert_eq!(only(&pass(&mut collector, 15_000)).command, "pytest");
+    tree.put(&Fake::new(600, 1, &[]).leader().with(|it| (it.state, it.threads) = ('Z', 1)));
+    assert_eq!(pass(&mut collector, 30_000).families, []);
+}
+
+#[test]
+fn a_reused_pid_is_another_process() {
+    let tree = host();
+    let mut collector = collector_of(&tree, None);
+    pass(&mut collector, 0);
+    tree.put(&Fake::new(200, 100, &["sleep", "60"]).with(|it| it.start = 9_000_000));
+    for pid in [201, 202] {
+        tree.remove(pid);
+    }
+    assert_eq!(pass(&mut collector, 15_000).families, []);
+}
+
+#[test]
+fn hostile_entries_cost_themselves_and_nobody_else() {
+    let tree = host();
+    tree.put(&Fake::new(700, 1, &["pytest"]).leader().with(|it| it.comm = b") R 1 (a\n) b\xff".to_vec()));
+    tree.put(&Fake::new(701, 1, &["x"]));
+    tree.write(701, "stat", b"701 (x");
+    tree.put(&Fake::new(702, 1, &["y"]));
+    tree.write(702, "cmdline", &vec![b'a'; 2 * 1024 * 1024]);
+    tree.put(
+        &Fake::new(703, 1, &["pytest"])
+            .leader()
+            .with(|it| it.argv = vec![b"pytest".to_vec(), b"\xff\x1b[2J\n--token=abc".to_vec()]),
+    );
+    std::fs::remove_file(tree.path().join("703/limits")).expect("limits");
+    std::fs::create_dir(tree.path().join("704")).expect("an entry without a stat");
+    let mut collector = collector_of(&tree, None);
+    let observation = pass(&mut collector, 0);
+    let pids: Vec<i32> = observation.families.iter().map(|family| family.key.pid).collect();
+    assert_eq!(pids, [200, 700, 703]);
+    let hostile = observation.families.iter().find(|family| family.key.pid == 703).expect("703");
+    assert_eq!(hostile.command, "pytest \u{fffd} [2J --token=***");
+    assert_eq!(hostile.cookie, Cookie::Unreadable);
+    let named = observation.families.iter().find(|family| family.key.pid == 700).expect("700");
+    assert_eq!(named.members.first().map(|member| member.name.as_str()), Some(") R 1 (a ) b\u{fffd}"));
+    assert_eq!((observation.listed - observation.readable, collector.counters().malformed), (1, 1));
+}
+
+#[test]
+fn a_tree_that_lists_nobody_is_unavailable_and_not_empty() {
+    let tree = host();
+    let mut collector = collector_of(&tree, None);
+    pass(&mut collector, 0);
+    let gone = tempfile::tempdir().expect("a folder");
+    std::fs::rename(tree.path(), gone.path().join("elsewhere")).expect("moved");
+    // the open directory moved with it; emptied, it lists nobody
+    for entry in std::fs::read_dir(gone.path().join("elsewhere")).expect("a folder").flatten() {
+        std::fs::remove_dir_all(entry.path()).expect("removed");
+    }
+    let collected = collector.pass(&clocks(15_000), None);
+    assert!(matches!(collected, Collected::Unavailable(_)), "{collected:?}");
+    assert_eq!(collector.memory().families.len(), 1, "and nothing was forgotten");
+}
