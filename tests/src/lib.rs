@@ -26,6 +26,7 @@ pub mod sample;
 pub mod shipped;
 pub mod stack;
 pub mod sweep;
+pub mod tame;
 pub mod tools;
 pub mod trace;
 pub mod wait;

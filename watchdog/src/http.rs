@@ -23,12 +23,16 @@ use crate::keeper::Keeper;
 use crate::metrics::{self, ChannelView, View};
 use crate::notify::Channel;
 use crate::notify::delivery::SharedReport;
+use crate::proc::redact;
 
 /// Longest time for one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bodies are not read; whoever sends more than this is not a scraper.
 const BODY_MAX_BYTES: usize = 1024;
+
+/// How much of a channel's refusal is shown, in characters.
+const WHY_MAX_CHARACTERS: usize = 200;
 
 /// A tick may be late by this many periods.
 const TICKS_LATE: u32 = 3;
@@ -132,7 +136,8 @@ impl Published {
         for (channel, known) in self.view().channels {
             let name = channel.name();
             if let Some(why) = known.report.parked {
-                ailments.push(format!("{name} refuses: {why}"));
+                ailments
+                    .push(format!("{name} refuses: {}", redact::plain(why.as_bytes(), WHY_MAX_CHARACTERS)));
             }
             let waited_ms = known.oldest_at_ms.map_or(0, |oldest| now - oldest);
             if waited_ms > OUTBOX_STUCK_MS {

@@ -1,5 +1,5 @@
 //! Hostile names and command lines, end to end: from a written process tree through the collector to everything that
-//! people and programs read. Nothing breaks out of its line, its markup or its object, and no secret gets through.
+//! people and programs read (`hostile_outputs` holds the running program to the same). Nothing breaks out of its line, its markup or its object, and no secret gets through.
 
 #![expect(clippy::expect_used, reason = "the helpers of a test fail it")]
 
@@ -8,6 +8,7 @@ mod proc_support;
 
 use std::path::Path;
 
+use orch_tests::tame::is_tame;
 use orch_watchdog::cases::{AlertState, Notice, Policy, decide};
 use orch_watchdog::cli::scan::{Color, ScanInputs, ScanOptions};
 use orch_watchdog::cli::{explain, scan};
@@ -133,14 +134,6 @@ fn put_orphan(tree: &Tree, pid: i32, comm: &[u8], words: &[Vec<u8>], cgroup: &st
     };
     tree.put(&named(pid, 1, std::iter::once(b"pytest".to_vec()).chain(words.iter().cloned()).collect()));
     tree.put(&named(pid + 1, pid, words.to_vec()));
-}
-
-/// One line for people: nothing that a terminal obeys, nothing that turns its direction.
-fn is_tame(line: &str) -> bool {
-    line.chars().all(|letter| {
-        !letter.is_control()
-            && !matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    })
 }
 
 /// Telegram's HTML: only our own tags, each closed, and no stray sign of markup.

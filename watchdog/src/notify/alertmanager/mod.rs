@@ -23,6 +23,7 @@ use super::outbox::Entry;
 use crate::clock;
 use crate::config::AlertmanagerConfig;
 use crate::keeper::Worth;
+use crate::proc::redact;
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -123,8 +124,7 @@ impl AlertmanagerClient {
 }
 
 fn refusal(status: StatusCode, retry_after_s: Option<u64>, body: &str) -> Outcome {
-    let visible = |letter: &char| !letter.is_control();
-    let said: String = body.trim().chars().filter(visible).take(WHY_MAX_CHARACTERS).collect();
+    let said = redact::plain(body.trim().as_bytes(), WHY_MAX_CHARACTERS);
     let why = format!("status {} {said}", status.as_u16()).trim_end().to_owned();
     match (status.as_u16(), retry_after_s) {
         (429 | 503, Some(wait_s)) => Outcome::Wait(Duration::from_secs(wait_s.clamp(1, RETRY_AFTER_MAX_S))),

@@ -196,7 +196,7 @@ fn answers_are_told_apart_by_status() {
         let status = StatusCode::from_u16(status).unwrap();
         let reason = match refusal(status, retry_after_s, "\"why\u{7}\nnot\"") {
             Outcome::Failed(reason, why) | Outcome::Refused(reason, why) => {
-                assert!(why.ends_with("\"whynot\""), "{why}");
+                assert!(why.ends_with("\"why  not\""), "{why}");
                 reason.name()
             }
             Outcome::Wait(wait) if wait == Duration::from_secs(2) => "wait",

@@ -2,7 +2,8 @@
 //!
 //! Responsible for labels (what routes and silences match on, and what makes two alerts the same) and
 //! annotations (what people read). Pure. Invariants: labels are bounded in number and length, and are
-//! never a command line, a time or a measured value: they must not change while a condition holds.
+//! never a command line, a time or a measured value: they must not change while a condition holds; they are one line
+//! each, without anything that a terminal obeys.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use crate::cases::Notice;
 use crate::notify::text::{self, Line, Voice};
+use crate::proc::redact;
 use crate::signals::{Entity, Facts, Finding};
 
 /// Characters of a label's value.
@@ -53,7 +55,7 @@ pub fn labels(finding: &Finding, host: &str) -> Words {
     let mut labels = Words::new();
     let mut put = |name: &str, value: &str| {
         if !value.is_empty() {
-            labels.insert(name.to_owned(), cut(value, LABEL_MAX_CHARACTERS));
+            labels.insert(name.to_owned(), redact::plain(value.as_bytes(), LABEL_MAX_CHARACTERS));
         }
     };
     put("alertname", &alert_name(finding.signal.name()));

@@ -35,6 +35,9 @@ const CLAIM_MIN: usize = 60;
 /// Longest command line in a headline, in characters.
 const COMMAND_IN_HEADLINE: usize = 28;
 
+/// Longest name of an entity in a list, in characters.
+const ENTITY_MAX: usize = 80;
+
 /// How texts are told: in whose name, in which language, with which links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Voice {
@@ -263,8 +266,8 @@ pub fn entity(entity: &Entity) -> String {
     match entity {
         Entity::Family(key) => format!("family of pid {}", key.pid),
         Entity::Job(job) => format!("job {job}"),
-        Entity::WorkItem(key) => key.clone(),
-        Entity::Task(key) => format!("task {key}"),
+        Entity::WorkItem(key) => redact::plain(key.as_bytes(), ENTITY_MAX),
+        Entity::Task(key) => format!("task {}", redact::plain(key.as_bytes(), ENTITY_MAX)),
         Entity::Core => "core".to_owned(),
         Entity::Host => "host".to_owned(),
         Entity::Channel(channel) => format!("channel {}", channel.name()),
