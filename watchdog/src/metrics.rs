@@ -135,7 +135,7 @@ metrics! {
         "1 when the kernel measures processor pressure, 0 when not; absent when it could not be looked at.";
     Start, "start_timestamp_seconds", Gauge, [], "When this watchdog started.";
     SandboxInfo, "sandbox_info", Gauge, ["landlock_abi", "scope"],
-        "1; the version of Landlock and what it denies are labels: none, writes, writes_and_signals.";
+        "1; the version of Landlock and what it denies are labels: none, writes, writes_and_signals. No version covers modes, owners and times of files.";
     BuildInfo, "build_info", Gauge, ["version"], "1; the version is a label.";
     ProcessCpu, "process_cpu_seconds_total", Counter, [], "CPU time of this process, user and system.";
     ProcessResident, "process_resident_memory_bytes", Gauge, [], "Resident memory of this process.";

@@ -11,6 +11,7 @@ use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -108,6 +109,20 @@ fn write_everywhere(named_as: &str, place: &Path, inside: &Path) {
     act("remove", named(fs::remove_file(at("old"))));
 }
 
+/// Owner of the files of somebody else.
+const STRANGER: u32 = 4321;
+
+/// What no version of Landlock covers: the kernel's own rule is all that stands.
+fn restyle(named_as: &str, file: &Path) {
+    let act = |act: &str, brought| tell(format_args!("{named_as} {act}"), brought);
+    act("change mode", named(fs::set_permissions(file, fs::Permissions::from_mode(0o640))));
+    act("give away", named(std::os::unix::fs::chown(file, Some(STRANGER + 1), None)));
+    act(
+        "set back its time",
+        named(File::open(file).and_then(|file| file.set_modified(std::time::UNIX_EPOCH))),
+    );
+}
+
 fn populate(place: &Path) {
     fs::create_dir_all(place.join("folder")).unwrap();
     for name in ["old", "other", "movable"] {
@@ -179,6 +194,8 @@ fn try_all(victim: i32, port: u16, folder: &Path) {
         UnixDatagram::unbound().and_then(|socket| socket.send_to(b"READY=1", folder.join("notify")));
     tell("tell a service manager", named(notified));
     drop(outside);
+    restyle("own file", &folder.join("own"));
+    restyle("another's file", &folder.join("another's"));
     signal("thread itself", victim);
     tell("signal itself", nixed(kill(Pid::this(), None)));
     look(victim);
@@ -205,6 +222,12 @@ fn a_confined_process_changes_nothing_elsewhere_signals_nobody_and_reads_on() {
     }
     let folder = tempfile::tempdir().unwrap();
     populate(&folder.path().join("elsewhere"));
+    for file in ["own", "another's"] {
+        fs::write(folder.path().join(file), "as before").unwrap();
+    }
+    let another = folder.path().join("another's");
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root, to make a file of somebody else");
+    std::os::unix::fs::chown(&another, Some(STRANGER), None).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let peer = std::thread::spawn(move || {
@@ -252,6 +275,10 @@ fn a_confined_process_changes_nothing_elsewhere_signals_nobody_and_reads_on() {
     );
     want("", &["own environ", "own descriptors", "read a file"], "done");
     want("", &["speak tcp", "speak udp", "resolve a name", "listen on a port"], "done");
+    // the bound of this confinement, which the ADR states: what its user owns it may restyle, and nothing else
+    want("own file ", &["change mode", "set back its time"], "done");
+    want("own file ", &["give away"], NOT_PERMITTED);
+    want("another's file ", &["change mode", "give away", "set back its time"], NOT_PERMITTED);
     want("", &["NoNewPrivs 1", "CapInh 0000000000000000"], "done");
     assert_eq!(found, wanted);
     for file in ["old", "other", "movable"] {

@@ -42,8 +42,20 @@ const OF_THE_SYSTEM: [&str; 16] = [
     "/etc/ssl/certs",
 ];
 
+/// Where the standard library reads how many processors its own control group may use, before it counts them.
+const QUOTA: [&str; 3] = ["cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"];
+
 /// The resolver's cache, which answers names where it runs.
 const NAME_CACHE: &str = r#"sun_path="/var/run/nscd/socket""#;
+
+/// Such a file, or the folder of the hierarchy that it is looked for in.
+fn is_processor_quota(path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix("/sys/fs/cgroup") else { return false };
+    let named =
+        |names: &[&str]| path.file_name().is_some_and(|name| names.iter().any(|known| name == *known));
+    named(&QUOTA)
+        || (below.components().count() <= 1 && (below == Path::new("") || named(&["cpu", "cpu,cpuacct"])))
+}
 
 /// Calls that reach nothing outside of the process, or only through a descriptor whose making was judged.
 const WITHIN: [&str; 62] = [
@@ -278,6 +290,7 @@ impl Rules {
         let allowed = OF_THE_SYSTEM.iter().any(|folder| path.starts_with(folder))
             || path == Path::new("/")
             || path == self.program
+            || is_processor_quota(path)
             || self.is_state(path);
         (!allowed).then_some(Violation::Read(text))
     }

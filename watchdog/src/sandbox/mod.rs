@@ -32,6 +32,10 @@ const CAPABILITIES_KEPT: CapabilitySet =
 /// Stays with a directory of somebody else only, to give what is made there to its owner: Landlock does not hold here.
 const KEPT_FOR_ANOTHERS_DIRECTORY: CapabilitySet = CapabilitySet::CHOWN;
 
+/// The gap of whoever runs as root: Landlock knows no right to change a mode or a time.
+const MODES_OF_ROOT: &str =
+    "modes and times of root's files can be changed: run as a user that owns nothing else";
+
 /// Where this process may write from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writable<'path> {
@@ -59,6 +63,17 @@ pub struct Confinement {
     pub landlock: Landlock,
     /// Whether a capability is left; none is when this was started without.
     pub capabilities_left: bool,
+    /// Whose files this is free to change the modes, owners and times of, since no version of Landlock covers these.
+    pub owns: Owns,
+}
+
+/// What belongs to the user that this runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owns {
+    /// Root's: most of the host.
+    MostOfTheHost,
+    /// What this user made; with a user of its own nothing but the state.
+    ItsOwn,
 }
 
 /// Why confinement ended the program: only what the user can put right.
@@ -110,7 +125,8 @@ pub fn confine(writable: Writable<'_>) -> Result<Confinement, SandboxError> {
     let capabilities_left = drop_capabilities(kept).map_err(kernel("drop capabilities"))?;
     set_no_new_privs(true).map_err(kernel("renounce new privileges"))?;
     let landlock = restrict(directory).unwrap_or_else(|error| Landlock::Refused(error.to_string()));
-    Ok(Confinement { landlock, capabilities_left })
+    let owns = if geteuid().is_root() { Owns::MostOfTheHost } else { Owns::ItsOwn };
+    Ok(Confinement { landlock, capabilities_left, owns })
 }
 
 fn kernel(step: &'static str) -> impl FnOnce(Errno) -> SandboxError {
@@ -153,13 +169,17 @@ impl Confinement {
     /// What is missing of the whole, in words; empty when nothing is.
     #[must_use]
     pub fn gaps(&self) -> Vec<String> {
-        match &self.landlock {
+        let mut missing: Vec<String> = match &self.landlock {
             Landlock::Enforced(abi) => gaps(*abi).into_iter().map(str::to_owned).collect(),
             Landlock::Missing(why) => vec![format!("no Landlock ({why}): only permissions of files hold")],
             Landlock::Refused(why) => {
                 vec![format!("Landlock refused ({why}): only permissions of files hold")]
             }
+        };
+        if self.owns == Owns::MostOfTheHost {
+            missing.push(MODES_OF_ROOT.to_owned());
         }
+        missing
     }
 
     /// One line for the log and `check-config`.
@@ -207,7 +227,11 @@ mod tests {
 
     #[test]
     fn what_the_kernel_granted_is_told_and_so_is_what_it_lacks() {
-        let of = |landlock, capabilities_left| Confinement { landlock, capabilities_left };
+        let of = |landlock, capabilities_left| {
+            // who has capabilities left was root
+            let owns = if capabilities_left { Owns::MostOfTheHost } else { Owns::ItsOwn };
+            Confinement { landlock, capabilities_left, owns }
+        };
         let state = Writable::Below(Path::new("/var/lib/watchdog"));
         for (confinement, writable, words, labels) in [
             (
@@ -221,7 +245,8 @@ mod tests {
                 of(Landlock::Enforced(4), true),
                 Writable::Nowhere,
                 "nothing can be written (Landlock 4); no new privileges; capabilities for files and ports only; \
-                 devices can be controlled; signals can be sent",
+                 devices can be controlled; signals can be sent; \
+                 modes and times of root's files can be changed: run as a user that owns nothing else",
                 ["4", "writes"],
             ),
             (
