@@ -134,7 +134,7 @@ fn tree() -> Tree {
             (it.pgid, it.sid, it.start, it.cookie) = (90, 90, 100, Some(COOKIE));
             it.comm = b"\x1b[2J)\n\xff\xe2\x80\xae".to_vec();
             it.argv = argv;
-            it.cgroup = format!("0::/machine.slice/machine-\u{1b}[31m\u{202e}</b>.scope\n");
+            it.cgroup = "0::/machine.slice/machine-\u{1b}[31m\u{202e}</b>.scope\n".to_owned();
         })
     };
     let words: Vec<Vec<u8>> =
