@@ -134,7 +134,7 @@ fn tree() -> Tree {
             (it.pgid, it.sid, it.start, it.cookie) = (90, 90, 100, Some(COOKIE));
             it.comm = b"\x1b[2J)\n\xff\xe2\x80\xae".to_vec();
             it.argv = argv;
-            it.cgroup = format!("0::/machine.slice/machine-\u{1b}[31m\u{202e}</b>.scope\n");
+            it.cgroup = "0::/machine.slice/machine-\u{1b}[31m\u{202e}</b>.scope\n".to_owned();
         })
     };
     let words: Vec<Vec<u8>> =
@@ -154,8 +154,8 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let now_ms = jiff_now_ms();
-        let core = FakeCore::start(CoreBehaviour::Document(Box::new(document(now_ms))), None).await.unwrap();
+        let core =
+            FakeCore::start(CoreBehaviour::Document(Box::new(document(now_ms()))), None).await.unwrap();
         let telegram = FakeTelegram::strict(TOKEN).await.unwrap();
         telegram.add_chat(CHAT);
         let alertmanager = FakeAlertmanager::start().await.unwrap();
@@ -210,7 +210,7 @@ impl World {
     }
 }
 
-fn jiff_now_ms() -> i64 {
+fn now_ms() -> i64 {
     proc_identity::host::Clocks::now().realtime_ms
 }
 

@@ -155,6 +155,7 @@ pub fn failure_code(verb: &Verb) -> u8 {
         | Verb::Unmute { .. }
         | Verb::Ack { .. }
         | Verb::Status
+        | Verb::Runbook { .. }
         | Verb::TestAlert
         | Verb::CheckConfig { .. }
         | Verb::Healthcheck

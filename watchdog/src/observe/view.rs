@@ -22,7 +22,7 @@ impl View {
     /// earlier version of this program saw is not known; it is taken for the host's.
     #[must_use]
     pub fn covers(self, then: Option<Self>) -> bool {
-        match (self.host, then.map_or(true, |then| then.host)) {
+        match (self.host, then.is_none_or(|then| then.host)) {
             (true, true) => true,
             (true, false) | (false, true) => false,
             (false, false) => {

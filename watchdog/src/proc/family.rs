@@ -353,7 +353,7 @@ impl FamilyMemory {
     #[must_use]
     pub fn may_live_unseen(&self, now: View, table: &Table) -> bool {
         let started_then = |member: &ProcessId| table.started_at(member.start_ticks).next().is_some();
-        self.elsewhere && !(now.host && !self.members.iter().any(started_then))
+        self.elsewhere && (!now.host || self.members.iter().any(started_then))
     }
 
     /// Takes the members of a pass over; who ended while leading a group or a session is remembered as a leader.

@@ -183,6 +183,23 @@ pub(crate) fn pid_of(place: &Place) -> Option<ProcessId> {
     Some(read_stat(Path::new(PROC_ROOT), pid).ok()?.id())
 }
 
+/// Whether these tests run in the host's own pid namespace; in a container without `pid: host` they do not.
+fn on_the_host() -> bool {
+    let first =
+        std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]");
+    first || read_stat(Path::new(PROC_ROOT), 2).is_ok_and(|stat| stat.ppid == 0 && stat.comm == b"kthreadd")
+}
+
+/// What the watchdog says of its namespace when nothing is hidden from it.
+pub(crate) fn namespace_words() -> &'static str {
+    if on_the_host() { "host namespace: yes" } else { "host namespace: no" }
+}
+
+/// What the metrics say where nothing is hidden: a namespace of these tests' own is not the whole host either.
+pub(crate) fn unhidden() -> &'static str {
+    if on_the_host() { "orch_watchdog_proc_blind 0" } else { "orch_watchdog_proc_blind 1" }
+}
+
 /// The whole of a file, empty when there is none.
 pub(crate) fn text_of(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()

@@ -6,7 +6,7 @@ use orch_watchdog::proc::{Collector, CollectorSettings};
 use proc_identity::host::Clocks;
 
 use crate::proc_support::{Fake, Tree};
-use crate::{NOW_MS, WORKER, clocks, collector_of, fresh, host, members, only, pass};
+use crate::{NOW_MS, WORKER, clocks, collector_of, fresh, host, only, pass};
 
 #[test]
 fn cpu_is_told_over_two_passes_and_never_falls() {

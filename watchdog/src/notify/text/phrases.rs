@@ -32,6 +32,22 @@ pub(super) struct Told {
     pub(super) effect: Said,
 }
 
+/// A fault as a line of its own tells it: a sentence of a program stands there whole, with the cure at its end.
+pub(super) fn in_full(fault: &Fault, in_short: Said) -> Said {
+    match fault {
+        Fault::Words(words) => Said::default().code(words),
+        Fault::Late { .. }
+        | Fault::Connect { .. }
+        | Fault::BrokeOff { .. }
+        | Fault::TooLarge { .. }
+        | Fault::Answers(_)
+        | Fault::AnswersInstead(_)
+        | Fault::TokenRefused(_)
+        | Fault::NoDocument
+        | Fault::BreaksContract { .. } => in_short,
+    }
+}
+
 /// Everything that is said.
 pub(super) trait Language:
     Frames + Proofs + WorkFindings + CoreFindings + HostFindings + Answers + Scans

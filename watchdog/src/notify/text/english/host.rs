@@ -1,7 +1,7 @@
 //! Findings about the host and about ourselves, in English.
 
 use super::super::in_headline;
-use super::super::phrases::{HostFindings, Proofs as _, Told};
+use super::super::phrases::{HostFindings, Proofs as _, Told, in_full};
 use super::super::said::Said;
 use super::super::units::CpuUse;
 use super::{English, bytes, cores, count, duration, duration_of, effect};
@@ -138,7 +138,8 @@ impl HostFindings for English {
         Told {
             what: Said::of(format!("{what}: ")).and(self.fault(&facts.reason)),
             subject: Said::of(subject),
-            details: Vec::new(),
+            // the headline is cut, and the cure stands at the end
+            details: vec![Said::of("reason: ").and(in_full(&facts.reason, self.fault(&facts.reason)))],
             effect: effect(&format!("nothing about {blind} is told or taken back until it can")),
         }
     }

@@ -1,7 +1,7 @@
 //! Findings about the host and about ourselves, in Russian.
 
 use super::super::in_headline;
-use super::super::phrases::{HostFindings, Proofs as _, Told};
+use super::super::phrases::{HostFindings, Proofs as _, Told, in_full};
 use super::super::said::Said;
 use super::super::units::CpuUse;
 use super::{Russian, bytes, core_name, cores, count, duration, duration_of, effect, percent};
@@ -141,7 +141,7 @@ impl HostFindings for Russian {
         Told {
             what: what.clone().text(": ").and(self.fault(&facts.reason)),
             subject: what,
-            details: Vec::new(),
+            details: vec![Said::of("причина: ").and(in_full(&facts.reason, self.fault(&facts.reason)))],
             effect: effect(&format!("до тех пор о {blind} нет ни тревог, ни отбоев")),
         }
     }
