@@ -121,6 +121,27 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// What `parse` makes of the file that an optional path names, taken from `base` when it is relative; `parse` says
+    /// in words what is wrong with its content.
+    pub fn optional_file<T>(
+        &mut self,
+        name: &str,
+        base: &Path,
+        max_bytes: u64,
+        parse: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Option<T> {
+        let strings = self.strings;
+        self.take(name, |kind, text| match kind {
+            Kind::Path => Some(
+                strings
+                    .file(&base.join(text), max_bytes)
+                    .map_err(|why| format!("cannot be read: {why}"))
+                    .and_then(|content| parse(&content)),
+            ),
+            _ => None,
+        })
+    }
+
     /// Switch.
     pub fn switch(&mut self, name: &str) -> bool {
         self.demand(name, |kind, text| match (kind, text) {
@@ -257,7 +278,7 @@ impl<'a> Reader<'a> {
                 return None;
             }
             (Given::Text(text), None) => (name, text.to_owned()),
-            (Given::Absent, Some(path)) => match self.strings.file(Path::new(&path)) {
+            (Given::Absent, Some(path)) => match self.strings.secret_file(Path::new(&path)) {
                 Ok(text) => (file_key.as_str(), text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(why) => {
                     // the path is not quoted: somebody may have put the secret itself there

@@ -1,4 +1,4 @@
-//! Where the texts come from: variables, and the files that secrets may be in.
+//! Where the texts come from: variables, and the files that some of them name.
 //!
 //! Responsible for reaching them; does not interpret any. The process environment is read in one
 //! function, once; everything else works from the copy, and tests from a map.
@@ -80,24 +80,32 @@ impl Strings {
         self.variables.get(name).map(|value| value.to_str().ok_or(NotText))
     }
 
-    /// A file's text, or in words why not.
-    pub(crate) fn file(&self, path: &Path) -> Result<String, String> {
+    /// What is in a file of at most `max_bytes`, or in words why not.
+    pub(crate) fn file(&self, path: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
         match &self.files {
-            Files::Held(held) => held.get(path).cloned().ok_or_else(|| "no such file".to_owned()),
-            Files::Disk => read_bounded(path),
+            Files::Held(held) => {
+                held.get(path).map(|text| text.as_bytes().to_vec()).ok_or_else(|| "no such file".to_owned())
+            }
+            Files::Disk => read_bounded(path, max_bytes),
         }
+    }
+
+    /// The text of a secret's file, or in words why not.
+    pub(crate) fn secret_file(&self, path: &Path) -> Result<String, String> {
+        let bytes = self.file(path, SECRET_FILE_MAX_BYTES)?;
+        String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())
     }
 }
 
-fn read_bounded(path: &Path) -> Result<String, String> {
-    let mut text = String::new();
+fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
     let read = std::fs::File::open(path)
-        .and_then(|file| file.take(SECRET_FILE_MAX_BYTES + 1).read_to_string(&mut text))
+        .and_then(|file| file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes))
         .map_err(|error| error.to_string())?;
-    if u64::try_from(read).is_ok_and(|bytes| bytes <= SECRET_FILE_MAX_BYTES) {
-        Ok(text)
+    if u64::try_from(read).is_ok_and(|bytes| bytes <= max_bytes) {
+        Ok(bytes)
     } else {
-        Err(format!("larger than {SECRET_FILE_MAX_BYTES} bytes"))
+        Err(format!("larger than {max_bytes} bytes"))
     }
 }
 

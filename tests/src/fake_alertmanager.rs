@@ -79,6 +79,12 @@ impl FakeAlertmanager {
         Ok(Self { address, world, server })
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its address, with the path prefix that it is served under.
     #[must_use]
     pub fn url(&self) -> String {

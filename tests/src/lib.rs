@@ -7,6 +7,7 @@
 
 pub mod alerts;
 pub mod api;
+pub mod authority;
 pub mod binaries;
 pub mod chat;
 pub mod clock;
@@ -26,6 +27,7 @@ pub mod sample;
 pub mod shipped;
 pub mod stack;
 pub mod sweep;
+pub mod tls_front;
 pub mod tools;
 pub mod trace;
 pub mod wait;

@@ -29,6 +29,9 @@ pub const ALERTMANAGER: Tool =
 /// Checks the settings of an Alertmanager.
 pub const AMTOOL: Tool = Tool { program: "amtool", package: "prometheus-alertmanager" };
 
+/// Makes certificates.
+pub const OPENSSL: Tool = Tool { program: "openssl", package: "openssl" };
+
 impl Tool {
     /// Where it is.
     ///

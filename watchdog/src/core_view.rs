@@ -14,6 +14,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::observe::{CoreObservation, CoreSight, Fault};
+use crate::trust::Trust;
 
 /// Largest document taken (16 MiB): a thousand trees and tasks stay far below it.
 pub const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -58,6 +59,7 @@ impl ReadOnlyClient {
         address: &str,
         token: Option<&SecretString>,
         timeout: Duration,
+        trust: &Trust,
     ) -> Result<Self, CoreClientError> {
         let not_an_address = || CoreClientError::Address { address: address.to_owned() };
         let mut queue = Url::parse(address).map_err(|_| not_an_address())?;
@@ -72,7 +74,8 @@ impl ReadOnlyClient {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
-        let client = reqwest::Client::builder()
+        let client = trust
+            .client()
             .default_headers(headers)
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
@@ -187,16 +190,16 @@ mod tests {
 
     #[test]
     fn the_queue_stands_below_the_configured_path() {
-        let timeout = Duration::from_secs(1);
+        let client = |address| ReadOnlyClient::new(address, None, Duration::from_secs(1), &Trust::default());
         for (address, expected) in [
             ("http://core:8080", "http://core:8080/queue"),
             ("http://core:8080/", "http://core:8080/queue"),
             ("https://host/orch/", "https://host/orch/queue"),
         ] {
-            assert_eq!(ReadOnlyClient::new(address, None, timeout).unwrap().queue.as_str(), expected);
+            assert_eq!(client(address).unwrap().queue.as_str(), expected);
         }
         for address in ["core:8080", "ftp://core", "", "not an address"] {
-            assert!(ReadOnlyClient::new(address, None, timeout).is_err(), "{address:?}");
+            assert!(client(address).is_err(), "{address:?}");
         }
     }
 }

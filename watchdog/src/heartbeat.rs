@@ -14,6 +14,8 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::trust::{Trust, disbelieved};
+
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -84,9 +86,10 @@ impl HeartbeatSender {
     ///
     /// # Errors
     /// When the address is none or no client can be built.
-    pub fn new(url: &SecretString) -> Result<Self, HeartbeatError> {
+    pub fn new(url: &SecretString, trust: &Trust) -> Result<Self, HeartbeatError> {
         let url = Url::parse(url.expose_secret()).map_err(|_| HeartbeatError::Address)?;
-        let client = reqwest::Client::builder()
+        let client = trust
+            .client()
             .redirect(redirect::Policy::none())
             .timeout(TIMEOUT)
             .build()
@@ -100,6 +103,9 @@ impl HeartbeatSender {
             Ok(answer) => Err((BeatFailure::Status, format!("it answers {}", answer.status().as_u16()))),
             // the error carries the address
             Err(error) if error.is_timeout() => Err((BeatFailure::Network, "no answer in time".to_owned())),
+            Err(error) if disbelieved(&error) => {
+                Err((BeatFailure::Network, "its certificate is not trusted".to_owned()))
+            }
             Err(_) => Err((BeatFailure::Network, "no connection, or it broke".to_owned())),
         }
     }

@@ -26,3 +26,4 @@ pub mod service;
 pub mod signals;
 pub mod store;
 pub mod tick;
+pub mod trust;

@@ -122,7 +122,8 @@ pub async fn run(
     let mut terminate = handler(UnixSignal::terminate())?;
     let mut interrupt = handler(UnixSignal::interrupt())?;
     let tick = Duration::from_millis(u64::try_from(config.tick_ms).unwrap_or(u64::MAX));
-    let core = ReadOnlyClient::new(&config.core.url, config.core.token.as_ref(), CORE_TIMEOUT.min(tick))?;
+    let (token, trust) = (config.core.token.as_ref(), &config.trust);
+    let core = ReadOnlyClient::new(&config.core.url, token, CORE_TIMEOUT.min(tick), trust)?;
     let channels = channels(config);
     let started_at_ms = clock::wall_ms();
     let Opened { store, mut state, set_aside } = open(&config.state_dir, started_at_ms).await?;
@@ -133,14 +134,15 @@ pub async fn run(
     state.outbox.keep_only(&channels);
     let proc = ProcWatch::new(&config.proc, state.proc.clone()).map_err(ServiceError::Patterns)?;
     let telegram = match &config.telegram {
-        Some(settings) => Some(TelegramSender::new(settings, state.moved_chat)?),
+        Some(settings) => Some(TelegramSender::new(settings, state.moved_chat, trust)?),
         None => None,
     };
     let alertmanager = match &config.alertmanager {
-        Some(settings) => Some((settings.clone(), AlertmanagerClient::new(&settings.url)?)),
+        Some(settings) => Some((settings.clone(), AlertmanagerClient::new(&settings.url, trust)?)),
         None => None,
     };
-    let heartbeat_sender = config.heartbeat_url.as_ref().map(HeartbeatSender::new).transpose()?;
+    let heartbeat_sender = config.heartbeat_url.as_ref();
+    let heartbeat_sender = heartbeat_sender.map(|url| HeartbeatSender::new(url, trust)).transpose()?;
     let store = Arc::new(store);
     let (keeper, writer) = Keeper::start(Arc::clone(&store), state)
         .map_err(|source| ServiceError::System { step: "start the state writer", source })?;
@@ -330,7 +332,7 @@ fn listen(
         scan
     });
     let chat = ChatCommands {
-        api: BotApi::new(&telegram.api_url, &telegram.bot_token)?,
+        api: BotApi::new(&telegram.api_url, &telegram.bot_token, &config.trust)?,
         lists,
         desk: desk.clone(),
         keeper: keeper.clone(),

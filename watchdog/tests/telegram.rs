@@ -21,6 +21,7 @@ use orch_watchdog::signals::{
     SignalState,
 };
 use orch_watchdog::store::{MovedChat, Store};
+use orch_watchdog::trust::Trust;
 use support::until;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +65,8 @@ impl Line {
             api_url: self.telegram.url(),
             commands: None,
         };
-        let sender = TelegramSender::new(&settings, self.keeper.read(|state| state.moved_chat)).unwrap();
+        let moved = self.keeper.read(|state| state.moved_chat);
+        let sender = TelegramSender::new(&settings, moved, &Trust::default()).unwrap();
         let voice = Voice { host: "h".into(), runbook_url: "r".into(), locale: Locale::English };
         let delivery = Delivery {
             keeper: self.keeper.clone(),

@@ -9,20 +9,23 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use nobody::{Orphan, Place, Running, SETPRIV, pid_of, text_of};
+use orch_tests::authority::Authority;
 use orch_tests::documents;
 use orch_tests::fake_core::{CoreBehaviour, FakeCore};
 use orch_tests::fake_telegram::FakeTelegram;
+use orch_tests::tls_front::{Door, TlsFront};
 use orch_tests::trace::{self, Processes, Rules, Trace};
 use support::until;
 
 const TOKEN: &str = "123456:stand-in-secret";
 const CHAT: i64 = 4242;
 
-/// A watchdog under strace with a core and a chat of its own.
+/// A watchdog under strace with a core and a chat of its own; the chat speaks TLS, by a private authority.
 struct Story {
     place: Place,
     core: FakeCore,
     telegram: FakeTelegram,
+    front: TlsFront,
     watchdog: Running,
 }
 
@@ -33,6 +36,10 @@ impl Story {
         let core = FakeCore::start(document, Some("read-token")).await.unwrap();
         let telegram = FakeTelegram::strict(TOKEN).await.unwrap();
         telegram.add_chat(CHAT);
+        let authority = Authority::new().unwrap();
+        std::fs::copy(authority.file(), authorities(&place)).unwrap();
+        let door = Door::before(telegram.address(), authority.server("DNS:localhost").unwrap());
+        let front = TlsFront::open(door).await.unwrap();
         let traces = place.path().join("traces");
         std::fs::create_dir(&traces).unwrap();
         let mut command = trace::command(&traces).unwrap();
@@ -44,13 +51,14 @@ impl Story {
             ("WATCHDOG_CORE_TOKEN", "read-token"),
             ("WATCHDOG_TELEGRAM_BOT_TOKEN", TOKEN),
             ("WATCHDOG_TELEGRAM_CHAT_ID", "4242"),
-            ("WATCHDOG_TELEGRAM_API_URL", &telegram.url()),
+            ("WATCHDOG_TELEGRAM_API_URL", &front.url()),
         ]);
+        command.env("WATCHDOG_CA_FILE", authorities(&place));
         command.envs(more.iter().copied());
         let log = std::fs::File::create(place.log()).unwrap();
         command.stdout(std::process::Stdio::null()).stderr(log);
         let watchdog = Running::start(&mut command);
-        Self { place, core, telegram, watchdog }
+        Self { place, core, telegram, front, watchdog }
     }
 
     async fn told(&self, wanted: &str) {
@@ -72,20 +80,24 @@ impl Story {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         assert_eq!(self.watchdog.ended(), Some(0), "{}", text_of(&self.place.log()));
         let trace = Trace::read(&self.place.path().join("traces"), &self.place.program()).unwrap();
-        let telegram = self.telegram.url();
         let rules = Rules {
             own_pid: trace.pid,
             program: self.place.program(),
             state_dir: self.place.state(),
+            named_files: vec![authorities(&self.place)],
             processes,
             core: self.core.address(),
-            peers: vec![telegram.strip_prefix("http://").unwrap().parse().unwrap()],
+            peers: vec![self.front.address()],
             listens: self.listens(),
         };
         assert_eq!(trace.signals, ["SIGTERM"]);
         assert_eq!(trace.end.as_deref(), Some("exited with 0"));
         (trace, rules, self)
     }
+}
+
+fn authorities(place: &Place) -> std::path::PathBuf {
+    place.path().join("authorities.pem")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,6 +123,7 @@ async fn over_an_alert_and_a_recovery_it_reads_writes_and_sends_nothing_but_what
     assert!(trace.count("rename", "state.json.new") > 1);
     assert!(trace.count("pidfd_open", &pid.to_string()) > 0);
     assert!(trace.opened(Path::new("/etc/hosts")) > 0, "the core's name was resolved");
+    assert_eq!(trace.opened(&authorities(&story.place)), 1, "read at start and never again");
 
     let log = text_of(&story.place.log());
     let state = story.place.state().display().to_string();

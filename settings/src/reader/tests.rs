@@ -298,6 +298,45 @@ fn a_secret_file_is_read_from_disk_up_to_its_limit() {
 }
 
 #[test]
+fn a_file_that_a_setting_names_is_read_from_the_base_and_judged_by_its_content() {
+    static BUNDLE: Table = Table {
+        program: "bundle",
+        prefix: "EX_",
+        unknown: Unknown::Refuse,
+        foreign: &[],
+        sections: &[Section { title: "One", keys: &[Key::path("EX_BUNDLE", "", "A file.").optional()] }],
+    };
+    let load = |path: &str, max_bytes| {
+        let strings = Strings::from_pairs([("EX_BUNDLE", path)]).with_file("/srv/a.pem", "abc");
+        let mut reader = Reader::new(&BUNDLE, &strings);
+        let size = reader.optional_file("EX_BUNDLE", Path::new("/srv"), max_bytes, |content| match content {
+            b"abc" => Ok(content.len()),
+            _ => Err("not abc".to_owned()),
+        });
+        reader.finish(size).map(|loaded| loaded.value).map_err(|problems| problems.all()[0].to_string())
+    };
+    assert_eq!(load("", 3), Ok(None));
+    assert_eq!((load("a.pem", 3), load("/srv/a.pem", 3)), (Ok(Some(3)), Ok(Some(3))));
+    let missing = r#"EX_BUNDLE="b.pem": cannot be read: no such file; allowed: a path"#;
+    assert_eq!(load("b.pem", 3), Err(missing.to_owned()));
+
+    let file = std::env::temp_dir().join(format!("orch-settings-file-{}", std::process::id()));
+    std::fs::write(&file, b"\xffbc").unwrap();
+    let on_disk = |max_bytes| {
+        let strings = Strings::from_pairs([("EX_BUNDLE", file.to_string_lossy().into_owned())]).with_disk();
+        let mut reader = Reader::new(&BUNDLE, &strings);
+        let read = reader.optional_file("EX_BUNDLE", Path::new("/"), max_bytes, |content| {
+            if content == b"\xffbc" { Ok(()) } else { Err("cut".to_owned()) }
+        });
+        reader.finish(read).map(|loaded| loaded.value).map_err(|problems| problems.to_string())
+    };
+    let (whole, too_large) = (on_disk(3), on_disk(2).unwrap_err());
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(whole, Ok(Some(())));
+    assert!(too_large.contains("cannot be read: larger than 2 bytes"), "{too_large}");
+}
+
+#[test]
 fn a_secret_is_shown_nowhere() {
     let secret = "hunter2-hunter2";
     let strings = Strings::from_pairs([("EX_TOKEN", secret)]);

@@ -118,6 +118,12 @@ impl FakeTelegram {
         Ok(Self { address, world, server })
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// For `set_api_url`.
     #[must_use]
     pub fn url(&self) -> String {

@@ -144,6 +144,8 @@ pub struct Rules {
     pub program: PathBuf,
     /// The only folder below which anything may change.
     pub state_dir: PathBuf,
+    /// Files that its settings name: they may be read.
+    pub named_files: Vec<PathBuf>,
     /// Whether processes may be looked at.
     pub processes: Processes,
     /// The core: only `GET /queue` goes there.
@@ -278,6 +280,7 @@ impl Rules {
         let allowed = OF_THE_SYSTEM.iter().any(|folder| path.starts_with(folder))
             || path == Path::new("/")
             || path == self.program
+            || self.named_files.iter().any(|named| named == path)
             || self.is_state(path);
         (!allowed).then_some(Violation::Read(text))
     }

@@ -112,7 +112,8 @@ fn test_words(config: &WatchdogConfig) -> text::Said {
 
 async fn test_telegram(config: &WatchdogConfig, settings: &TelegramConfig) -> Result<(), String> {
     let moved = store::peek(&config.state_dir).ok().flatten().and_then(|state| state.moved_chat);
-    let mut sender = TelegramSender::new(settings, moved).map_err(|error| error.to_string())?;
+    let mut sender =
+        TelegramSender::new(settings, moved, &config.trust).map_err(|error| error.to_string())?;
     let message = Message::of(&test_words(config));
     let mut outcome = sender.send(&message).await;
     if let Outcome::Moved(_) = outcome {
@@ -122,7 +123,7 @@ async fn test_telegram(config: &WatchdogConfig, settings: &TelegramConfig) -> Re
 }
 
 async fn test_alertmanager(config: &WatchdogConfig, settings: &AlertmanagerConfig) -> Result<(), String> {
-    let client = AlertmanagerClient::new(&settings.url).map_err(|error| error.to_string())?;
+    let client = AlertmanagerClient::new(&settings.url, &config.trust).map_err(|error| error.to_string())?;
     let alert = wire::test_alert(&config.host_label, test_words(config).plain(), clock::wall_ms());
     taken(client.post(&[alert]).await)
 }

@@ -47,7 +47,8 @@ impl Heard {
         if without_core {
             return Ok(Self::Off);
         }
-        let client = match ReadOnlyClient::new(&config.core.url, config.core.token.as_ref(), CORE_TIMEOUT) {
+        let (core, trust) = (&config.core, &config.trust);
+        let client = match ReadOnlyClient::new(&core.url, core.token.as_ref(), CORE_TIMEOUT, trust) {
             Ok(client) => client,
             Err(error) => {
                 writeln!(err, "the core was not asked: {error}")?;

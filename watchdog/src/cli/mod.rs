@@ -207,6 +207,10 @@ pub async fn execute(
                 true => write!(out, "{}", loaded.print_env())?,
                 false => {
                     writeln!(out, "the settings are sound")?;
+                    if config.trust.extra() > 0 {
+                        let extra = config.trust.extra();
+                        writeln!(out, "trusted besides the built-in certificate authorities: {extra}")?;
+                    }
                     let confined = confinement.words(writable(&Verb::Run, config));
                     writeln!(out, "run here it would be confined: {confined}")?;
                 }

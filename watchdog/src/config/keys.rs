@@ -79,6 +79,12 @@ pub static KEYS: Table = Table {
                     "off, error, warn, info, debug, trace, or a comma list of target=level",
                     "What is logged, to standard error.",
                 ),
+                Key::path(
+                    "WATCHDOG_CA_FILE",
+                    "",
+                    "File of certificate authorities in PEM form, trusted besides the built-in ones by every connection it opens; read at start.",
+                )
+                .optional(),
                 Key::word("WATCHDOG_LOG_FORMAT", "text", &["text", "json"], "How it is written."),
             ],
         },

@@ -1,7 +1,7 @@
 //! Settings of orch-watchdog, typed.
 //!
 //! Responsible for the environment as one struct and for the rules across keys. Reads no
-//! environment itself ([`Strings`] comes in), opens nothing but the files of secrets. Asks the
+//! environment itself ([`Strings`] comes in), opens nothing but the files that settings name. Asks the
 //! core nothing: comparing thresholds with the core's time-outs is `check-config`'s work.
 //!
 //! Invariant: a [`WatchdogConfig`] that exists satisfies every bound and every rule below; an
@@ -18,6 +18,8 @@ use orch_telemetry::{LogConfig, LogKeys};
 pub use keys::KEYS;
 
 use crate::notify::text::Locale;
+use crate::trust::{CA_FILE_MAX_BYTES, Trust};
+
 /// Longest host label, in bytes.
 const HOST_LABEL_MAX: usize = 64;
 
@@ -44,6 +46,8 @@ pub struct WatchdogConfig {
     pub locale: Locale,
     /// Log.
     pub log: LogConfig,
+    /// `WATCHDOG_CA_FILE` on top of the built-in authorities.
+    pub trust: Trust,
     /// The core.
     pub core: CoreEndpoint,
     /// Telegram; absent when it is not configured.
@@ -209,6 +213,11 @@ impl WatchdogConfig {
             runbook_url: reader.parsed("WATCHDOG_RUNBOOK_URL", parse_runbook),
             locale: reader.word("WATCHDOG_LOCALE", &[("en", Locale::English), ("ru", Locale::Russian)]),
             log: LogConfig::read(&mut reader, strings, LOG),
+            trust: reader
+                .optional_file("WATCHDOG_CA_FILE", base, CA_FILE_MAX_BYTES, |pem| {
+                    Trust::with_bundle(pem).map_err(|error| error.to_string())
+                })
+                .unwrap_or_default(),
             core: CoreEndpoint {
                 url: reader.http_address("WATCHDOG_CORE_URL"),
                 token: reader.secret("WATCHDOG_CORE_TOKEN"),

@@ -17,6 +17,8 @@ use serde_json::Value;
 use teloxide_core::requests::Payload;
 use thiserror::Error;
 
+use crate::trust::{Trust, disbelieved};
+
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -101,7 +103,7 @@ impl BotApi {
     ///
     /// # Errors
     /// When the address is none or no client can be built.
-    pub fn new(address: &str, token: &SecretString) -> Result<Self, BotApiError> {
+    pub fn new(address: &str, token: &SecretString, trust: &Trust) -> Result<Self, BotApiError> {
         let not_an_address = || BotApiError::Address { address: address.to_owned() };
         let mut base = Url::parse(address).map_err(|_| not_an_address())?;
         if !matches!(base.scheme(), "http" | "https") {
@@ -109,7 +111,8 @@ impl BotApi {
         }
         let bot = format!("bot{}", token.expose_secret());
         base.path_segments_mut().map_err(|()| not_an_address())?.pop_if_empty().push(&bot);
-        let client = reqwest::Client::builder()
+        let client = trust
+            .client()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(redirect::Policy::none())
             .tcp_nodelay(true)
@@ -203,6 +206,8 @@ fn refusal(code: u16, description: &str, retry_after_s: Option<u64>) -> CallFail
 fn words(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
         "no answer in time"
+    } else if disbelieved(error) {
+        "its certificate is not trusted"
     } else if error.is_connect() {
         "cannot connect"
     } else if error.is_body() || error.is_decode() {

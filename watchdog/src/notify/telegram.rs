@@ -21,6 +21,7 @@ use super::delivery::{FailureReason, Outcome, Sender};
 use super::outbox::MessageRef;
 use crate::config::{Chat, TelegramConfig};
 use crate::store::MovedChat;
+use crate::trust::Trust;
 
 /// Distance of two messages to the chat: the service allows about one a second, and what is decided
 /// meanwhile leaves together.
@@ -63,8 +64,12 @@ impl TelegramSender {
     ///
     /// # Errors
     /// When the address is none or no client can be built.
-    pub fn new(settings: &TelegramConfig, moved: Option<MovedChat>) -> Result<Self, BotApiError> {
-        let api = BotApi::new(&settings.api_url, &settings.bot_token)?;
+    pub fn new(
+        settings: &TelegramConfig,
+        moved: Option<MovedChat>,
+        trust: &Trust,
+    ) -> Result<Self, BotApiError> {
+        let api = BotApi::new(&settings.api_url, &settings.bot_token, trust)?;
         let configured = settings.chat.clone();
         let moved = moved.filter(|moved| configured == Chat::Id(moved.configured));
         let chat = moved.map_or_else(|| configured.clone(), |moved| Chat::Id(moved.now));
@@ -220,7 +225,7 @@ mod tests {
             api_url: format!("http://{}", free_address()),
             commands: None,
         };
-        let mut sender = TelegramSender::new(&settings, None).unwrap();
+        let mut sender = TelegramSender::new(&settings, None, &Trust::default()).unwrap();
         let message = Message {
             html: "x".into(),
             plain: "x".into(),

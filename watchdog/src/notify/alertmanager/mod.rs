@@ -23,6 +23,7 @@ use super::outbox::Entry;
 use crate::clock;
 use crate::config::AlertmanagerConfig;
 use crate::keeper::Worth;
+use crate::trust::{Trust, disbelieved};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,12 +70,13 @@ impl AlertmanagerClient {
     ///
     /// # Errors
     /// When the address is none or no client can be built.
-    pub fn new(address: &str) -> Result<Self, AlertmanagerError> {
+    pub fn new(address: &str, trust: &Trust) -> Result<Self, AlertmanagerError> {
         let not_an_address = || AlertmanagerError::Address { address: address.to_owned() };
         let mut alerts = Url::parse(address).map_err(|_| not_an_address())?;
         let path = ["api", "v2", "alerts"];
         alerts.path_segments_mut().map_err(|()| not_an_address())?.pop_if_empty().extend(path);
-        let client = reqwest::Client::builder()
+        let client = trust
+            .client()
             .redirect(redirect::Policy::none())
             .timeout(TIMEOUT)
             .build()
@@ -98,7 +100,13 @@ impl AlertmanagerClient {
 
     async fn post_some(&self, alerts: &[PostableAlert]) -> Outcome {
         let network = |error: reqwest::Error| {
-            let words = if error.is_timeout() { "no answer in time" } else { "no connection, or it broke" };
+            let words = if error.is_timeout() {
+                "no answer in time"
+            } else if disbelieved(&error) {
+                "its certificate is not trusted"
+            } else {
+                "no connection, or it broke"
+            };
             Outcome::Failed(FailureReason::Network, words.to_owned())
         };
         let mut response = match self.client.post(self.alerts.clone()).json(alerts).send().await {

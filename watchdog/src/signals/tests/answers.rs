@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use super::stories::{World, task};
 use super::*;
 use crate::core_view::ReadOnlyClient;
+use crate::trust::Trust;
 
 /// How a core answers one poll.
 #[derive(Debug, Clone)]
@@ -55,7 +56,7 @@ async fn poll(answer: &Answer, now: i64) -> CoreSight {
         Some(_) => Duration::from_secs(10),
         None => Duration::from_millis(50),
     };
-    let client = ReadOnlyClient::new(&address, None, patience).unwrap();
+    let client = ReadOnlyClient::new(&address, None, patience, &Trust::default()).unwrap();
     let serve = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = [0; 4_096];
