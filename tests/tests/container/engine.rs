@@ -11,9 +11,9 @@ use std::process::Command;
 use std::time::Duration;
 
 /// Longest time for a command that builds nothing.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Longest time for a build from nothing: both programs with all they depend on.
-pub(crate) const BUILD_PATIENCE: Duration = Duration::from_secs(1_500);
+pub(crate) const BUILD_PATIENCE: Duration = Duration::from_secs(2_700);
 
 const CURE: &str =
     "apt-get install docker.io docker-compose debootstrap, and see that the engine runs (dockerd)";

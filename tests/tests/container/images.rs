@@ -2,7 +2,8 @@
 //!
 //! The bases that the Dockerfiles name are taken where they are there, and stood in for otherwise
 //! (`tests/container/stand-ins`), for the time of a build: afterwards no image of this engine bears a
-//! name that is not its own. What was built stays in the engine's cache for the next run.
+//! name that is not its own. What was built stays in the engine's cache for the next run. Two source
+//! trees that are tested on one engine at a time share the bases and nothing else.
 
 use super::engine;
 use anyhow::{Context as _, Result};
@@ -10,14 +11,37 @@ use orch_tests::{process, sample};
 use std::fs;
 use std::path::Path;
 
-/// Tag of the images of these tests.
-pub(crate) const TAG: &str = "container-test";
+/// Lock of the bases: one for all source trees of a user.
+const LOCK: &str = "orch-container-bases.lock";
+
+/// Tag of the images of these tests: the same for each run of one source tree, another for another tree.
+#[must_use]
+pub(crate) fn tag() -> String {
+    let tree = sample::source_tree();
+    // FNV-1a: any hash that stays the same from one toolchain to the next
+    let mixed = tree.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |mixed, byte| {
+        (mixed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("container-test-{mixed:016x}")
+}
+
 /// The watchdog's image.
-pub(crate) const WATCHDOG: &str = "orch/watchdog:container-test";
+#[must_use]
+pub(crate) fn watchdog() -> String {
+    format!("orch/watchdog:{}", tag())
+}
+
 /// The core's image.
-pub(crate) const CORE: &str = "orch/core:container-test";
+#[must_use]
+pub(crate) fn core() -> String {
+    format!("orch/core:{}", tag())
+}
+
 /// The core's image with the sample on top, as a project builds its own on it.
-pub(crate) const SAMPLE: &str = "orch/core-with-sample:container-test";
+#[must_use]
+pub(crate) fn with_sample() -> String {
+    format!("orch/core-with-sample:{}", tag())
+}
 
 /// Label of a stand-in.
 const STAND_IN: &str = "{{ index .Config.Labels \"orch.stand-in\" }}";
@@ -36,7 +60,8 @@ impl Bases {
     /// # Errors
     /// When a stand-in cannot be made: names the cure.
     pub(crate) fn borrow() -> Result<Self> {
-        let lock = orch_tests::binaries::profile_folder()?.join("container-bases.lock");
+        let user = nix::unistd::geteuid();
+        let lock = std::env::temp_dir().join(format!("{user}-{LOCK}"));
         let alone = fs::File::create(&lock).with_context(|| format!("cannot make {}", lock.display()))?;
         alone.lock().context("cannot lock the bases")?;
         let names = vec![base("DEBIAN_IMAGE")?, base("RUST_IMAGE")?];
@@ -70,11 +95,11 @@ fn base(argument: &str) -> Result<String> {
 /// # Errors
 /// When it cannot be built.
 pub(crate) fn build_sample(tree: &Path) -> Result<()> {
-    let core = format!("CORE_IMAGE={CORE}");
+    let core = format!("CORE_IMAGE={}", core());
     let file = "tests/container/sample.Dockerfile";
     engine::build(
         &tree.join("sample"),
-        &["--file", &tree.join(file).to_string_lossy(), "--build-arg", &core, "--tag", SAMPLE, "."],
+        &["--file", &tree.join(file).to_string_lossy(), "--build-arg", &core, "--tag", &with_sample(), "."],
     )
 }
 

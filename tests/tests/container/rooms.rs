@@ -1,4 +1,4 @@
-//! What is looked at and done inside of containers, from the host: rights, processes left behind, TLS.
+//! What is looked at and done inside of containers, from the host: rights, processes left behind.
 //!
 //! Rights are read where the kernel enforces them (`/proc`), not where somebody asked for them.
 
@@ -19,11 +19,11 @@ const ELSEWHERE: &str = "/tmp/elsewhere";
 const SHORT_ID_CHARACTERS: usize = 12;
 
 /// Longest time until a process shows.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// What starts with its container's init counts as its main command.
 const MAIN_COMMAND: Duration = Duration::from_secs(3);
 /// A test that is there for longer than any of ours.
-const LONG_TEST: &str = "import time\n\ndef test_long():\n    time.sleep(900)\n";
+const LONG_TEST: &str = "import time\n\ndef test_long():\n    time.sleep(3600)\n";
 
 /// How messages name a container.
 #[must_use]
@@ -71,9 +71,9 @@ pub(crate) fn is_confined(container: &str, uid: u32) -> Result<()> {
         let Ok(status) = fs::read_to_string(format!("{PROC_ROOT}/{pid}/status")) else { continue };
         let uids = format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}");
         let none = "0000000000000000";
-        let lines =
-            [uids, format!("CapPrm:\t{none}"), format!("CapEff:\t{none}"), format!("CapBnd:\t{none}")];
-        for line in lines.iter().map(String::as_str).chain(["NoNewPrivs:\t1", "Seccomp:\t2"]) {
+        let sets = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(|set| format!("{set}:\t{none}"));
+        let lines = [&uids].into_iter().chain(&sets).map(String::as_str);
+        for line in lines.chain(["NoNewPrivs:\t1", "Seccomp:\t2"]) {
             ensure!(status.lines().any(|found| found == line), "{pid}: no line {line:?} in\n{status}");
         }
         seen += 1;
@@ -120,12 +120,20 @@ pub(crate) enum Through {
     Supervisor,
 }
 
+impl Through {
+    /// Where its pytest works, which its command line names.
+    #[must_use]
+    pub(crate) fn folder(self) -> String {
+        format!("/tmp/left-{self:?}").to_lowercase()
+    }
+}
+
 /// A pytest by `docker exec` in the core's container, whose caller has gone.
 ///
 /// # Errors
 /// When it does not appear.
 pub(crate) async fn exec_left_behind(core: &str, through: Through) -> Result<ProcessId> {
-    let folder = format!("/tmp/left-{through:?}").to_lowercase();
+    let folder = through.folder();
     write_in(core, &format!("{folder}/test_long.py"), LONG_TEST)?;
     let words = pytest_in(&folder);
     match through {
@@ -155,8 +163,8 @@ pub(crate) async fn exec_left_behind(core: &str, through: Through) -> Result<Pro
 /// When it does not appear.
 pub(crate) async fn orphan_elsewhere(stand: &Stand) -> Result<(ProcessId, String)> {
     let folder = ELSEWHERE;
-    let container =
-        stand.start_beside("elsewhere", &["--init", "--entrypoint", "sleep", images::SAMPLE, "900"])?;
+    let container = stand
+        .start_beside("elsewhere", &["--init", "--entrypoint", "sleep", &images::with_sample(), "3600"])?;
     let started = clock::now();
     write_in(&container, &format!("{folder}/test_long.py"), LONG_TEST)?;
     wait::until("the container's first seconds to pass", PATIENCE, || async {
@@ -193,50 +201,4 @@ async fn appears(folder: &str) -> Result<ProcessId> {
         found.iter().find(is_pytest).copied().ok_or_else(|| format!("{found:?}"))
     })
     .await
-}
-
-/// From the sidecar's empty image a name is looked up and TLS is spoken, up to the point where the
-/// certificate of a stranger is refused for the reason that it is a stranger's.
-///
-/// # Errors
-/// When it comes less far, or further.
-pub(crate) async fn speaks_tls_by_name(stand: &Stand) -> Result<()> {
-    let name = "outside.test";
-    let scripts = format!("{}:/scripts:ro", stand.tree().join("tests/container").display());
-    let server = ["--network-alias", name, "--volume", &scripts, "--entrypoint", "python3", images::SAMPLE];
-    let outside = stand.start_beside("outside", &[&server[..], &["/scripts/outside.py", name]].concat())?;
-    let heard =
-        || engine::try_docker(&["logs", &outside]).map(|said| said.out + &said.err).unwrap_or_default();
-    wait::until("the server to listen", PATIENCE, || async {
-        let log = heard();
-        if log.contains("listening") { Ok(()) } else { Err(log) }
-    })
-    .await?;
-    let network = stand.network();
-    let url = format!("WATCHDOG_TELEGRAM_API_URL=https://{name}:8443");
-    let words = [
-        "run",
-        "--rm",
-        "--read-only",
-        "--cap-drop",
-        "ALL",
-        "--network",
-        &network,
-        "--env",
-        &url,
-        "--env",
-        "WATCHDOG_TELEGRAM_BOT_TOKEN=1000000:stand-in-token-that-opens-nothing",
-        "--env",
-        "WATCHDOG_TELEGRAM_CHAT_ID=4242",
-        images::WATCHDOG,
-        "test-alert",
-    ];
-    let said = engine::try_docker(&words)?;
-    let log = heard();
-    ensure!(log.contains(&format!("asked for {name}")), "the server was not asked: {log}\n{}", said.all());
-    // sent under the keys that both sides had agreed on by then
-    let refused = log.contains("ALERT_CERTIFICATE_UNKNOWN") || log.contains("ALERT_UNKNOWN_CA");
-    ensure!(refused, "the certificate was not judged; the server heard:\n{log}\n{}", said.all());
-    ensure!(!said.status.success(), "a stranger's certificate was accepted: {}", said.all());
-    Ok(())
 }

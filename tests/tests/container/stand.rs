@@ -5,11 +5,11 @@
 //! shipped one; what a test adds stands in an override beside it. It touches no container, volume or
 //! network but those of its project.
 
+use super::outside::{self, Outside};
 use super::{engine, images};
 use anyhow::{Context as _, Result, bail};
 use orch_tests::api::Api;
 use orch_tests::process::{self, Said};
-use orch_tests::stack::START_PATIENCE;
 use orch_tests::{alerts, sample, wait};
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,13 @@ pub(crate) const CORE: &str = "orchestrator";
 /// The watchdog's service.
 pub(crate) const WATCHDOG: &str = "orchestrator-watchdog";
 /// Longest time for a compose command that builds nothing: a stop has its grace.
-const COMPOSE_PATIENCE: Duration = Duration::from_secs(150);
+const COMPOSE_PATIENCE: Duration = Duration::from_secs(300);
+/// Longest time from a start to an answer.
+const START_PATIENCE: Duration = Duration::from_secs(240);
+/// Longest time until something is told.
+const TELL_PATIENCE: Duration = Duration::from_secs(240);
+/// Where the sidecar finds the certificate of the authority outside.
+pub(crate) const AUTHORITY: &str = "/etc/authority-of-the-test.pem";
 
 /// A compose project.
 #[derive(Debug)]
@@ -31,18 +37,18 @@ pub(crate) struct Stand {
     tree: PathBuf,
     compose: Vec<String>,
     settings: BTreeMap<&'static str, BTreeMap<String, String>>,
-    /// Logs of watchdogs that were replaced.
-    earlier_log: String,
+    outside: Outside,
     // last: the tree is removed when nothing mounts it any more
     _home: tempfile::TempDir,
 }
 
 impl Stand {
-    /// Copy the tree, write the settings, build what changed, set up the sample; nothing runs yet.
+    /// Copy the tree, write the settings, build what changed, set up the sample and the world outside; nothing of
+    /// ours runs yet.
     ///
     /// # Errors
     /// When there is no engine (names the cure), or a step fails.
-    pub(crate) fn prepare(story: &str) -> Result<Self> {
+    pub(crate) async fn prepare(story: &str) -> Result<Self> {
         let compose = engine::require()?;
         let home = tempfile::Builder::new().prefix("orch-container-").tempdir()?;
         let tree = home.path().join("tree");
@@ -71,10 +77,18 @@ impl Stand {
                     ("WATCHDOG_TICK_S", "0.5"),
                     ("WATCHDOG_PROC_ORPHAN_GRACE_S", "2"),
                     ("WATCHDOG_PROC_FOREIGN_GRACE_S", "3"),
+                    // this host is as busy as it is
+                    ("WATCHDOG_CPU_STARVED_ENABLED", "false"),
+                    ("WATCHDOG_TELEGRAM_API_URL", outside::URL),
+                    ("WATCHDOG_TELEGRAM_BOT_TOKEN", outside::TOKEN),
+                    ("WATCHDOG_TELEGRAM_CHAT_ID", &outside::CHAT.to_string()),
+                    ("WATCHDOG_CA_FILE", AUTHORITY),
                 ]),
             ),
         ]);
-        let stand = Self { name, tree, compose, settings, earlier_log: String::new(), _home: home };
+        let outside = Outside::new().await?;
+        outside::hand_out(outside.authority(), &tree.with_file_name("authority.pem"))?;
+        let mut stand = Self { name, tree, compose, settings, outside, _home: home };
         let bases = images::Bases::borrow()?;
         stand.build(&[], "of-the-test")?;
         images::build_sample(&stand.tree)?;
@@ -93,13 +107,20 @@ impl Stand {
             "--venv",
             "/opt/tools/venv",
         ])?;
+        // the network is there from now on
+        let scripts = format!("{}:/scripts:ro", stand.tree.join("tests/container").display());
+        let place = ["--network-alias", outside::NAME, "--publish", "127.0.0.1:0:9000", "--volume", &scripts];
+        let image = images::with_sample();
+        let program = ["--entrypoint", "python3", &image, "/scripts/relay.py"];
+        let relay = stand.start_beside("outside", &[&place[..], &program].concat())?;
+        stand.outside.be_behind(&relay).await?;
         Ok(stand)
     }
 
-    /// The copy of the source tree.
+    /// The world outside.
     #[must_use]
-    pub(crate) fn tree(&self) -> &Path {
-        &self.tree
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.outside
     }
 
     /// Name of the project's network.
@@ -157,10 +178,7 @@ impl Stand {
     ///
     /// # Errors
     /// When it fails.
-    pub(crate) fn up(&mut self, service: &str) -> Result<()> {
-        if service == WATCHDOG {
-            self.earlier_log = self.log();
-        }
+    pub(crate) fn up(&self, service: &str) -> Result<()> {
         self.compose(&["up", "-d", "--no-build", "--no-deps", service])
     }
 
@@ -234,34 +252,40 @@ impl Stand {
         .await
     }
 
-    /// Everything that watchdogs of this project have logged.
-    #[must_use]
-    pub(crate) fn log(&self) -> String {
-        let now = self.container(WATCHDOG).and_then(|id| engine::try_docker(&["logs", &id]));
-        let now = now.map(|said| said.out + &said.err).unwrap_or_default();
-        format!("{}{now}", self.earlier_log)
-    }
-
-    /// Its messages, oldest first.
+    /// What the chat shows, oldest first.
     #[must_use]
     pub(crate) fn messages(&self) -> Vec<String> {
-        alerts::log_messages(&self.log())
+        self.outside.messages()
     }
 
-    /// Wait until the watchdog has told something.
+    /// Wait until the chat is told something.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it is not.
     pub(crate) async fn hears(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
-        let patience = Duration::from_secs(60);
-        alerts::await_message(what, patience, || self.messages(), wanted).await
+        self.hears_after(0, what, wanted).await
+    }
+
+    /// The same, of messages after so many.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) async fn hears_after(
+        &self,
+        heard: usize,
+        what: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String> {
+        let later = || self.messages().split_off(heard.min(self.messages().len()));
+        let told = alerts::await_message(what, TELL_PATIENCE, later, wanted).await;
+        told.with_context(|| format!("callers: {:?}\n{}", self.outside.callers(), self.last_lines(WATCHDOG)))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = process::program(&self.compose[0]);
         command.args(&self.compose[1..]).args(["--project-name", &self.name]).args(arguments);
         // ports of the engine's choice, and a tag that no person uses
-        command.env("IMAGE_TAG", images::TAG).env("PUBLISH_CORE", "127.0.0.1:0");
+        command.env("IMAGE_TAG", images::tag()).env("PUBLISH_CORE", "127.0.0.1:0");
         command.env("PUBLISH_WATCHDOG", "127.0.0.1:0").env_remove("COMPOSE_FILE").current_dir(&self.tree);
         command
     }
@@ -283,9 +307,10 @@ impl Stand {
     }
 
     fn write_override(&self) -> Result<()> {
+        let authority = format!("{}:{AUTHORITY}:ro", self.tree.with_file_name("authority.pem").display());
         let document = serde_json::json!({ "services": {
-            CORE: { "image": images::SAMPLE, "environment": self.settings.get(CORE) },
-            WATCHDOG: { "environment": self.settings.get(WATCHDOG) },
+            CORE: { "image": images::with_sample(), "environment": self.settings.get(CORE) },
+            WATCHDOG: { "environment": self.settings.get(WATCHDOG), "volumes": [authority] },
         }});
         // JSON is YAML
         fs::write(self.tree.with_file_name("override.yml"), document.to_string())
