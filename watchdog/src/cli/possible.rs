@@ -50,12 +50,17 @@ fn state_dir(dir: &Path) -> Option<String> {
     if !found?.is_dir() {
         return Some(format!("{} is no directory", there.display()));
     }
-    let kind = statfs(there).ok().map(|found| i64::from(found.f_type));
+    let kind = kind(there);
     if let Some((_, name)) = KERNEL_FILES.iter().find(|(magic, _)| Some(*magic) == kind) {
         return Some(format!("{} is part of {name}, where nothing can be kept", there.display()));
     }
     let read_only = statvfs(there).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY));
     read_only.then(|| format!("{} is mounted read-only", there.display()))
+}
+
+#[expect(clippy::useless_conversion, reason = "the width of f_type differs by architecture")]
+fn kind(place: &Path) -> Option<i64> {
+    statfs(place).ok().map(|found| i64::from(found.f_type))
 }
 
 /// Why no process can be looked for; nothing while nobody looks.
