@@ -55,7 +55,9 @@ impl World {
         self.place.path().join("log")
     }
 
+    /// A new life with a log of its own.
     fn start(&self, more: &[(&str, &str)]) -> Watchdog {
+        fs::remove_file(self.log()).ok();
         Watchdog::start(&[&self.settings(), more].concat(), &self.log())
     }
 
@@ -89,7 +91,7 @@ impl World {
         .await;
     }
 
-    /// A page of the watchdog that started last; its log says where, since its directory may not.
+    /// A page of the watchdog; its log says where, since its directory may not.
     async fn page(&self, path: &str) -> (u16, String) {
         let address = until("an address in the log", async || {
             let log = text_of(&self.log());
