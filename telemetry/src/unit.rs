@@ -4,7 +4,7 @@
 //! in words, and a name whose ending says another unit than its value has is a mistake of the name.
 
 /// Endings that say a unit, the more exact ones first.
-const ENDINGS: [(&str, &str); 11] = [
+const ENDINGS: [(&str, &str); 12] = [
     ("_timestamp_seconds", "Unix time, s"),
     ("_start_time_seconds", "Unix time, s"),
     ("_seconds", "s"),
@@ -16,6 +16,7 @@ const ENDINGS: [(&str, &str); 11] = [
     ("_parked", "0 or 1"),
     ("_ready", "0 or 1"),
     ("_readable", "0 or 1"),
+    ("_saved", "0 or 1"),
 ];
 
 /// Unit of a metric as the documents name it; a name without one counts things.

@@ -111,6 +111,8 @@ impl Published {
         view.state_writes = saved.attempts;
         view.commands = self.commands.read();
         view.state_write_failures = saved.failures;
+        view.state_writes_late = saved.late;
+        view.state_unsaved_since_ms = saved.fault.map(|fault| fault.since_ms);
         self.keeper.read(|state| {
             view.mutes = state.alerts.mutes().count();
             view.outbox_dropped = state.outbox.dropped();
@@ -147,6 +149,10 @@ impl Published {
             if waited_ms > OUTBOX_STUCK_MS {
                 ailments.push(format!("{name} waits to be told for {} s", waited_ms / 1_000));
             }
+        }
+        if let Some(fault) = &self.keeper.saved().borrow().fault {
+            let unsaved_s = (now - fault.since_ms).max(0) / 1_000;
+            ailments.push(format!("the state is not saved for {unsaved_s} s: {}", fault.why));
         }
         ailments
     }

@@ -50,8 +50,12 @@ fn wire(verb: Verb, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<
     let config = loaded.value;
     orch_telemetry::init(&config.log)?;
     #[cfg(debug_assertions)]
-    if let Some(label) = failpoint_label() {
+    if let Some(label) = hidden("WATCHDOG_FAILPOINT") {
         orch_watchdog::failpoint::arm(&label);
+    }
+    #[cfg(debug_assertions)]
+    if let Some(point) = hidden("WATCHDOG_HANGPOINT") {
+        orch_watchdog::failpoint::arm_hang(&point);
     }
     for warning in &loaded.warnings {
         tracing::warn!(%warning, "a setting is not known");
@@ -62,6 +66,6 @@ fn wire(verb: Verb, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<
 
 #[cfg(debug_assertions)]
 #[expect(clippy::disallowed_methods, reason = "main alone reads the environment")]
-fn failpoint_label() -> Option<String> {
-    std::env::var("WATCHDOG_FAILPOINT").ok()
+fn hidden(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
 }

@@ -104,6 +104,12 @@ metrics! {
         "Of those, polls that failed; conflict means that another program polls for the same bot. Absent while they are off.";
     StateWritesTotal, "state_writes_total", Counter, [], "Writes of the state file tried.";
     StateWriteFailuresTotal, "state_write_failures_total", Counter, [], "Writes of the state file that failed.";
+    StateWritesLateTotal, "state_writes_late_total", Counter, [],
+        "Writes of the state file that took so long that delivery went on without them.";
+    StateSaved, "state_saved", Gauge, [],
+        "1 while the disk holds what memory holds, 0 while a write of the state fails, hangs or may not be tried.";
+    StateUnsavedSince, "state_unsaved_since_timestamp_seconds", Gauge, [],
+        "Since when the disk does not hold the state; absent while it does.";
     TicksTotal, "ticks_total", Counter, [], "Ticks finished.";
     TicksSkippedTotal, "ticks_skipped_total", Counter, [], "Ticks skipped since the one before took too long.";
     TickPeriod, "tick_period_seconds", Gauge, [], "How often this watchdog means to look.";
@@ -232,6 +238,9 @@ impl Metric {
             }),
             Self::StateWritesTotal => one(number(view.state_writes)),
             Self::StateWriteFailuresTotal => one(number(view.state_write_failures)),
+            Self::StateWritesLateTotal => one(number(view.state_writes_late)),
+            Self::StateSaved => one(flag(view.state_unsaved_since_ms.is_none())),
+            Self::StateUnsavedSince => maybe(view.state_unsaved_since_ms.map(seconds)),
             Self::TicksTotal => one(number(view.counters.ticks)),
             Self::TicksSkippedTotal => one(number(view.counters.ticks_skipped)),
             Self::TickPeriod => maybe(view.tick_period_s),

@@ -7,12 +7,13 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind as UnixSignal, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ use crate::core_view::{CoreClientError, ReadOnlyClient};
 use crate::heartbeat::{Heartbeat, HeartbeatError, HeartbeatSender};
 use crate::host::HostWatch;
 use crate::http::{self, Published};
-use crate::keeper::Keeper;
+use crate::keeper::{DISK_PATIENCE, Keeper, Worth};
 use crate::metrics::View;
 use crate::notify::Channel;
 use crate::notify::alertmanager::{self, AlertmanagerClient, AlertmanagerError};
@@ -123,10 +124,19 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
     let core = ReadOnlyClient::new(&config.core.url, token, CORE_TIMEOUT.min(tick), trust)?;
     let channels = channels(config);
     let started_at_ms = clock::wall_ms();
-    let Opened { store, mut state, set_aside } = open(&config.state_dir, started_at_ms).await?;
+    let opened = tokio::select! {
+        opened = open(&config.state_dir, started_at_ms) => opened?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let Opened { store, mut state, set_aside, faults } = opened;
     if let Some((path, reason)) = set_aside {
         let path = path.display();
         tracing::error!(%path, reason, "the state file could not be read; it was set aside, beginning anew");
+    }
+    for fault in &faults {
+        let cause = std::error::Error::source(fault).map(ToString::to_string);
+        tracing::error!(error = %fault, cause, "the state cannot be used; watching from memory, and trying again");
     }
     state.outbox.keep_only(&channels);
     let proc = ProcWatch::new(&config.proc, state.proc.clone()).map_err(ServiceError::Patterns)?;
@@ -154,7 +164,15 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
     if let Some((settings, client)) = alertmanager {
         tasks.spawn(alertmanager::run(lines.line(Channel::Alertmanager), settings, client));
     }
-    let Lines { reports, mut watches, .. } = lines;
+    let Lines { reports, watches, .. } = lines;
+    let looks = look_for_test_alerts(watches)?;
+    let (minded, stopping) = (keeper.clone().mind(DISK_PATIENCE), stop.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = minded => {}
+            () = stopping.cancelled() => {}
+        }
+    });
     let heartbeat = heartbeat_sender.map(|sender| {
         let heartbeat = Heartbeat::default();
         tasks.spawn(heartbeat.clone().run(sender, stop.clone()));
@@ -175,7 +193,9 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
     let published =
         Arc::new(published.with_commands(counts).with_heartbeat(heartbeat).with_chat_polls(chat_polls));
     let address = serve(&mut tasks, config, Arc::clone(&published), stop.clone()).await?;
-    store.publish_address(&address)?;
+    store.serve_at(&address);
+    // the first save writes the address down, and shows at once whether the disk takes anything
+    keeper.change(|_| ((), Worth::Saving));
     tracing::info!(address, tick_s = tick.as_secs_f64(), host = config.host_label, "watching");
 
     let mut ticker = Ticker {
@@ -200,7 +220,7 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
     };
     let by = tokio::select! {
         by = stopped => by,
-        () = tick_on(&mut ticker, tick, &published, &mut watches) => "its own end",
+        () = tick_on(&mut ticker, tick, &published, &looks) => "its own end",
     };
     tracing::info!(by, "stopping");
     stop.cancel();
@@ -209,13 +229,28 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
         tracing::warn!("not everything ended in time");
         tasks.shutdown().await;
     }
-    keeper.change(|_| ((), crate::keeper::Worth::Saving));
-    if !keeper.flush(STOP_PATIENCE).await {
-        tracing::error!("the state could not be saved at the end");
-    }
+    keeper.change(|_| ((), Worth::Saving));
+    let flushed = keeper.flush(STOP_PATIENCE).await;
     drop((keeper, ticker, published));
-    writer.join();
+    match flushed {
+        true => writer.join(),
+        // the writer may stand before a disk that never answers
+        false => tracing::error!("the state could not be saved at the end"),
+    }
     Ok(())
+}
+
+/// Looks for test alerts that were taken, on a thread of its own, when asked to.
+fn look_for_test_alerts(mut watches: Vec<TestAlertWatch>) -> Result<SyncSender<()>, ServiceError> {
+    let (looks, wanted) = sync_channel(1);
+    let look = move || {
+        while wanted.recv().is_ok() {
+            watches.iter_mut().for_each(TestAlertWatch::look);
+        }
+    };
+    let thread = std::thread::Builder::new().name("test-alert-looks".to_owned()).spawn(look);
+    thread.map_err(|source| ServiceError::System { step: "start the look for test alerts", source })?;
+    Ok(looks)
 }
 
 fn tell_confinement(config: &WatchdogConfig, confinement: &Confinement) {
@@ -232,7 +267,7 @@ async fn tick_on(
     ticker: &mut Ticker<impl WatchedProcSource>,
     period: Duration,
     published: &Published,
-    test_alerts: &mut [TestAlertWatch],
+    test_alerts: &SyncSender<()>,
 ) {
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -254,7 +289,8 @@ async fn tick_on(
         match kind {
             TickKind::Regular => {
                 published.ticked(ticker.view.clone());
-                test_alerts.iter_mut().for_each(TestAlertWatch::look);
+                // one that waits is enough; a look that hangs must not hold a tick
+                test_alerts.try_send(()).ok();
             }
             TickKind::Early => published.refreshed(ticker.view.clone()),
         }
@@ -343,16 +379,27 @@ fn listen(
 }
 
 /// Opens the state directory; a command that changes it meanwhile holds it for a moment.
-async fn open(dir: &Path, now_ms: i64) -> Result<Opened, StoreError> {
+async fn open(dir: &Path, now_ms: i64) -> Result<Opened, ServiceError> {
     let waited = Stopwatch::start();
     loop {
-        match Store::open(dir, now_ms) {
+        match open_aside(dir, now_ms).await? {
             Err(StoreError::Held { .. }) if waited.elapsed() < HELD_PATIENCE => {
                 tokio::time::sleep(HELD_LOOKS).await;
             }
-            opened => return opened,
+            opened => return Ok(opened?),
         }
     }
+}
+
+/// Opens on a thread of its own: a disk that does not answer must not keep signals from being heard.
+async fn open_aside(dir: &Path, now_ms: i64) -> Result<Result<Opened, StoreError>, ServiceError> {
+    let (tell, told) = oneshot::channel();
+    let wanted = dir.to_owned();
+    // nobody listens any more when the program was told to end
+    let open = move || drop(tell.send(Store::open(&wanted, now_ms)));
+    let no_thread = |source| ServiceError::System { step: "open the state directory", source };
+    std::thread::Builder::new().name("state-opener".to_owned()).spawn(open).map_err(no_thread)?;
+    told.await.map_err(|_| no_thread(std::io::Error::other("the thread ended without an answer")))
 }
 
 /// Listens to commands. A watchdog that cannot be commanded still watches.

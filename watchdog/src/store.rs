@@ -1,19 +1,28 @@
 //! The state file: what must survive a stop.
 //!
-//! Responsible for one directory (lock, load, save) and one file in it. A save is: temporary file,
+//! Responsible for one directory (hold, load, save) and one file in it. A save is: temporary file,
 //! fsync, rename, fsync of the directory; so a reader sees the old or the new state, never half. A
-//! file that cannot be read is set aside under another name and told. It does not know when to save
-//! (`keeper`). Invariant: one process a directory, held by a file lock that dies with it.
+//! file that holds no state is set aside under another name and told; one that could not be looked
+//! at stays where it is, nothing is saved over it, and each save looks again. A directory that
+//! cannot be held or written is no reason not to watch: every save tries anew. It does not know when
+//! to save (`keeper`). Invariants: one process a directory (`hold`); no save without the hold.
+
+mod file;
+mod hold;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use self::file::open_regular;
+use self::file::{Unread, create_regular, read_state};
+use self::hold::Hold;
 use crate::cases::{AlertState, Notice};
 use crate::chat::ChatMemory;
 use crate::commands::Way;
@@ -35,12 +44,8 @@ pub const HISTORY_KEPT: usize = 500;
 /// Commands remembered for `history`.
 pub const COMMANDS_KEPT: usize = 200;
 
-/// Largest state file read (64 MiB): a larger one is not ours.
-const FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
-
 const STATE_FILE: &str = "state.json";
 const TEMPORARY_FILE: &str = "state.json.new";
-const LOCK_FILE: &str = "lock";
 /// Holds the address that HTTP is served at, for whoever configured port 0.
 pub const ADDRESS_FILE: &str = "bound-address";
 
@@ -128,6 +133,18 @@ impl Durable {
         }
     }
 
+    /// Takes up a state that was on disk all the time and can only now be read: what is known here is
+    /// newer and wins, what is known there alone is not lost.
+    pub fn take_up(&mut self, old: Self) {
+        self.alerts.take_up(old.alerts);
+        self.outbox.take_up(old.outbox);
+        self.moved_chat = self.moved_chat.or(old.moved_chat);
+        let rows = old.history.into_iter().chain(std::mem::take(&mut self.history));
+        self.history = newest(rows.collect(), HISTORY_KEPT);
+        let rows = old.commands.into_iter().chain(std::mem::take(&mut self.commands));
+        self.commands = newest(rows.collect(), COMMANDS_KEPT);
+    }
+
     /// Remembers a command.
     pub fn remember_command(&mut self, row: CommandRow) {
         self.commands.push_back(row);
@@ -135,6 +152,11 @@ impl Durable {
             self.commands.pop_front();
         }
     }
+}
+
+fn newest<T>(mut rows: VecDeque<T>, kept: usize) -> VecDeque<T> {
+    rows.drain(..rows.len().saturating_sub(kept));
+    rows
 }
 
 #[derive(Serialize)]
@@ -161,6 +183,14 @@ pub enum StoreError {
         /// What that one wrote into the lock file.
         holder: String,
     },
+    /// Somebody put another directory in the place of the held one.
+    #[error(
+        "use the state directory {dir}: it is not the one that was taken at the start; restart the watchdog"
+    )]
+    Replaced {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The file system refused a step.
     #[error("{step} {path}")]
     Io {
@@ -178,7 +208,7 @@ pub enum StoreError {
         /// The directory.
         dir: PathBuf,
     },
-    /// The state file cannot be read; only a watchdog that starts sets it aside.
+    /// The state file cannot be read. It is left as it is, and nothing is saved over it.
     #[error("read the state {path}: {reason}")]
     Unreadable {
         /// The file.
@@ -191,44 +221,76 @@ pub enum StoreError {
     Text(#[source] serde_json::Error),
 }
 
-/// A state directory that this process holds.
+/// A state directory of this process.
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
-    // closing it releases the lock
-    _lock: File,
+    grip: Mutex<Grip>,
+    /// Where HTTP is served, until that was written down.
+    address: Mutex<Option<String>>,
+}
+
+/// What this process has of its directory.
+#[derive(Debug)]
+struct Grip {
+    // closing it releases the directory
+    hold: Option<Hold>,
+    signed: bool,
+    /// Whether what is on disk is known: nothing is saved over what is not.
+    known: bool,
 }
 
 /// What opening found.
 #[derive(Debug)]
 pub struct Opened {
-    /// The directory, held.
+    /// The directory.
     pub store: Store,
-    /// The state, empty when there was none.
+    /// The state, empty when there was none or it could not be looked at.
     pub state: Durable,
-    /// A file that could not be read: where it is now, and why it was set aside.
+    /// A file that holds no state: where it is now, and why it was set aside.
     pub set_aside: Option<(PathBuf, String)>,
+    /// Why nothing can be saved as things are; each save tries again.
+    pub faults: Vec<StoreError>,
 }
 
 impl Store {
-    /// Takes the directory, makes it if it is missing, and reads the state.
+    /// Takes the directory, makes it if it is missing, and reads the state. A directory that cannot
+    /// be held and a file that cannot be looked at are faults of what is opened, and no errors.
     ///
     /// # Errors
-    /// When another watchdog holds it or the file system refuses.
+    /// When another watchdog holds it or when there is no directory and none can be made.
     pub fn open(dir: &Path, now_ms: i64) -> Result<Opened, StoreError> {
         fs::create_dir_all(dir).map_err(failed("make the state directory", dir))?;
-        let lock = take_lock(dir, now_ms)?;
-        let store = Self { dir: dir.to_owned(), _lock: lock };
-        let path = store.dir.join(STATE_FILE);
-        let (state, set_aside) = match read_state(&path) {
-            Ok(state) => (state.unwrap_or_default(), None),
-            Err(reason) => {
-                let aside = store.dir.join(format!("{STATE_FILE}.unreadable-{now_ms}"));
-                fs::rename(&path, &aside).map_err(failed("set aside", &path))?;
-                (Durable::default(), Some((aside, reason)))
+        let mut faults = Vec::new();
+        let hold = match Hold::take(dir) {
+            Ok(hold) => Some(hold),
+            Err(held @ StoreError::Held { .. }) => return Err(held),
+            Err(fault) => {
+                faults.push(fault);
+                None
             }
         };
-        Ok(Opened { store, state, set_aside })
+        let held = hold.is_some();
+        let store = Self::with(dir, Grip { hold, signed: false, known: true });
+        let (mut state, mut set_aside) = (None, None);
+        match read_state(&store.path()) {
+            Ok(found) => state = Some(found.unwrap_or_default()),
+            Err(Unread::NoState(reason)) if held => match store.set_aside(now_ms) {
+                Ok(aside) => {
+                    state = Some(Durable::default());
+                    set_aside = Some((aside, reason));
+                }
+                Err(fault) => faults.push(fault),
+            },
+            Err(unread) => faults.push(store.unreadable(unread.reason())),
+        }
+        store.grip().known = state.is_some();
+        // numbers that stand apart from those in the file, which may be taken up later
+        let state = state.unwrap_or_else(|| {
+            let outbox = Outbox::after(u64::try_from(now_ms).unwrap_or(0));
+            Durable { outbox, ..Durable::default() }
+        });
+        Ok(Opened { store, state, set_aside, faults })
     }
 
     /// Takes a directory that is there, to change its state while no watchdog runs: makes no
@@ -236,30 +298,100 @@ impl Store {
     ///
     /// # Errors
     /// When there is none, when a watchdog holds it, or when its state cannot be read.
-    pub fn open_existing(dir: &Path, now_ms: i64) -> Result<(Self, Durable), StoreError> {
+    pub fn open_existing(dir: &Path) -> Result<(Self, Durable), StoreError> {
         if !dir.is_dir() {
             return Err(StoreError::Missing { dir: dir.to_owned() });
         }
-        let store = Self { dir: dir.to_owned(), _lock: take_lock(dir, now_ms)? };
-        let path = dir.join(STATE_FILE);
-        match read_state(&path) {
+        let store = Self::with(dir, Grip { hold: Some(Hold::take(dir)?), signed: false, known: true });
+        match read_state(&store.path()) {
             Ok(state) => Ok((store, state.unwrap_or_default())),
-            Err(reason) => Err(StoreError::Unreadable { path, reason }),
+            Err(unread) => Err(store.unreadable(unread.reason())),
         }
+    }
+
+    fn with(dir: &Path, grip: Grip) -> Self {
+        Self { dir: dir.to_owned(), grip: Mutex::new(grip), address: Mutex::new(None) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(STATE_FILE)
+    }
+
+    fn grip(&self) -> MutexGuard<'_, Grip> {
+        self.grip.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unreadable(&self, reason: String) -> StoreError {
+        StoreError::Unreadable { path: self.path(), reason }
+    }
+
+    fn set_aside(&self, now_ms: i64) -> Result<PathBuf, StoreError> {
+        let path = self.path();
+        let aside = self.dir.join(format!("{STATE_FILE}.unreadable-{now_ms}"));
+        fs::rename(&path, &aside).map_err(failed("set aside", &path))?;
+        Ok(aside)
+    }
+
+    /// Takes the directory if it is not held yet, and checks that the held one is the one at the path.
+    fn hold(&self, now_ms: i64) -> Result<(), StoreError> {
+        let mut grip = self.grip();
+        let Grip { hold, signed, .. } = &mut *grip;
+        let hold = match hold {
+            Some(hold) => hold,
+            None => hold.insert(Hold::take(&self.dir)?),
+        };
+        hold.check(&self.dir)?;
+        match hold.sign(&self.dir, now_ms, !*signed) {
+            Ok(()) => *signed = true,
+            Err(held @ StoreError::Held { .. }) => return Err(held),
+            // the lock on the directory holds; if nothing can be written, the save will say so
+            Err(error) => tracing::debug!(error = %error, "could not sign the lock file"),
+        }
+        Ok(())
+    }
+
+    /// Looks again at a file that could not be looked at; its state, when it is there now. To be
+    /// called before a save.
+    ///
+    /// # Errors
+    /// When it still cannot be looked at: a save would replace what nobody has seen.
+    pub fn recall(&self, now_ms: i64) -> Result<Option<Durable>, StoreError> {
+        if self.grip().known {
+            return Ok(None);
+        }
+        self.hold(now_ms)?;
+        let found = match read_state(&self.path()) {
+            Ok(found) => found,
+            Err(Unread::NoState(reason)) => {
+                let aside = self.set_aside(now_ms)?;
+                tracing::error!(path = %aside.display(), reason, "the state file holds no state; it was set aside");
+                None
+            }
+            Err(unread) => return Err(self.unreadable(unread.reason())),
+        };
+        self.grip().known = true;
+        Ok(found)
     }
 
     /// Replaces the state file.
     ///
     /// # Errors
-    /// When the file system refuses; the old file is then still whole.
+    /// When the directory is not held, when the file on disk was never read, or when the file system
+    /// refuses; the old file is then still whole.
     pub fn save(&self, state: &Durable, now_ms: i64) -> Result<(), StoreError> {
+        self.hold(now_ms)?;
+        if !self.grip().known {
+            return Err(self.unreadable("it was not read yet".to_owned()));
+        }
+        self.publish_address();
         let form = FileOut { version: VERSION, saved_at_ms: now_ms, state };
         let text = serde_json::to_vec(&form).map_err(StoreError::Text)?;
         let temporary = self.dir.join(TEMPORARY_FILE);
-        let path = self.dir.join(STATE_FILE);
-        let mut file = File::create(&temporary).map_err(failed("create", &temporary))?;
-        keep_owner(&file, &self.dir).map_err(failed("give to its owner", &temporary))?;
+        let path = self.path();
         let newest = state.outbox.newest_kind().unwrap_or_default();
+        failpoint::hit("state.before_create", newest);
+        let mut file = create_regular(&temporary).map_err(failed("create", &temporary))?;
+        keep_owner(&file, &self.dir).map_err(failed("give to its owner", &temporary))?;
         failpoint::hit("state.before_write", newest);
         file.write_all(&text).map_err(failed("write", &temporary))?;
         file.sync_all().map_err(failed("sync", &temporary))?;
@@ -270,15 +402,26 @@ impl Store {
         dir.sync_all().map_err(failed("sync", &self.dir))
     }
 
-    /// Writes down where HTTP is served.
-    ///
-    /// # Errors
-    /// When the file system refuses.
-    pub fn publish_address(&self, address: &str) -> Result<(), StoreError> {
+    /// HTTP is served here: written down with the next save.
+    pub fn serve_at(&self, address: &str) {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.to_owned());
+    }
+
+    fn publish_address(&self) {
+        let waiting = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(address) = waiting else { return };
         let path = self.dir.join(ADDRESS_FILE);
         let temporary = self.dir.join(format!("{ADDRESS_FILE}.new"));
-        fs::write(&temporary, format!("{address}\n")).map_err(failed("write", &temporary))?;
-        fs::rename(&temporary, &path).map_err(failed("replace", &path))
+        let written = create_regular(&temporary)
+            .and_then(|mut file| file.write_all(format!("{address}\n").as_bytes()))
+            .and_then(|()| fs::rename(&temporary, &path));
+        match written {
+            Ok(()) => *self.address.lock().unwrap_or_else(PoisonError::into_inner) = None,
+            // tried again with the next save, which is what ails then
+            Err(error) => {
+                tracing::warn!(error = %error, address, "could not write down where HTTP is served")
+            }
+        }
     }
 }
 
@@ -287,33 +430,12 @@ impl Store {
 /// # Errors
 /// In words, when there is a file that cannot be read.
 pub fn peek(dir: &Path) -> Result<Option<Durable>, String> {
-    read_state(&dir.join(STATE_FILE))
+    read_state(&dir.join(STATE_FILE)).map_err(Unread::reason)
 }
 
 fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::Io { step, path, source }
-}
-
-fn take_lock(dir: &Path, now_ms: i64) -> Result<File, StoreError> {
-    let path = dir.join(LOCK_FILE);
-    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut lock = open.map_err(failed("open", &path))?;
-    keep_owner(&lock, dir).map_err(failed("give to its owner", &path))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            lock.read_to_string(&mut holder).map_err(failed("read", &path))?;
-            return Err(StoreError::Held { dir: dir.to_owned(), holder: holder.trim().to_owned() });
-        }
-        Err(fs::TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
-    }
-    let holder = format!("pid {} since {}\n", std::process::id(), text::full_time(now_ms));
-    let written =
-        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(holder.as_bytes()));
-    written.map_err(failed("write", &path))?;
-    Ok(lock)
 }
 
 /// Root may command a watchdog of another user while it is stopped: what root makes in its directory
@@ -330,26 +452,6 @@ fn keep_owner(file: &File, dir: &Path) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             given => given,
         },
-    }
-}
-
-fn read_state(path: &Path) -> Result<Option<Durable>, String> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("cannot open it: {error}")),
-    };
-    let mut text = Vec::new();
-    file.take(FILE_MAX_BYTES + 1)
-        .read_to_end(&mut text)
-        .map_err(|error| format!("cannot read it: {error}"))?;
-    if text.len() as u64 > FILE_MAX_BYTES {
-        return Err(format!("it is larger than {FILE_MAX_BYTES} bytes"));
-    }
-    let form: FileIn = serde_json::from_slice(&text).map_err(|error| format!("it is no state: {error}"))?;
-    match form.version {
-        VERSION => Ok(Some(form.state)),
-        other => Err(format!("it has version {other}, this program writes {VERSION}")),
     }
 }
 
@@ -399,6 +501,7 @@ mod tests {
     fn a_second_watchdog_is_refused_and_told_who_holds() {
         let dir = tempfile::tempdir().unwrap();
         let held = Store::open(dir.path(), 1).unwrap();
+        held.store.save(&Durable::default(), 1).unwrap();
         let error = Store::open(dir.path(), 2).unwrap_err().to_string();
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
         drop(held);
@@ -427,6 +530,74 @@ mod tests {
         // a directory in the temporary file's place makes the next save fail, for root too
         fs::create_dir(dir.path().join(TEMPORARY_FILE)).unwrap();
         assert!(opened.store.save(&Durable::default(), 3).is_err());
+        assert_eq!(peek(dir.path()), Ok(Some(state)));
+    }
+
+    #[test]
+    fn a_lock_file_that_somebody_removed_lets_no_second_watchdog_in_and_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Store::open(dir.path(), 1).unwrap();
+        held.store.save(&Durable::default(), 1).unwrap();
+        fs::remove_file(dir.path().join("lock")).unwrap();
+        assert!(matches!(Store::open(dir.path(), 2), Err(StoreError::Held { .. })));
+        held.store.save(&Durable::default(), 3).unwrap();
+        let holder = fs::read_to_string(dir.path().join("lock")).unwrap();
+        assert!(holder.contains(&format!("pid {}", std::process::id())), "{holder}");
+    }
+
+    #[test]
+    fn a_watchdog_of_an_earlier_version_holds_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = File::create(dir.path().join("lock")).unwrap();
+        lock.lock().unwrap();
+        assert!(matches!(Store::open(dir.path(), 1), Err(StoreError::Held { .. })));
+    }
+
+    #[test]
+    fn a_directory_in_the_place_of_the_held_one_is_not_written_to() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("state");
+        let held = Store::open(&dir, 1).unwrap();
+        fs::rename(&dir, place.path().join("elsewhere")).unwrap();
+        fs::create_dir(&dir).unwrap();
+        assert!(matches!(held.store.save(&Durable::default(), 2), Err(StoreError::Replaced { .. })));
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_it_is_opened_and_saves_once_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let in_the_way = ["lock", TEMPORARY_FILE];
+        in_the_way.iter().for_each(|name| fs::create_dir(dir.path().join(name)).unwrap());
+        let opened = Store::open(dir.path(), 1).unwrap();
+        assert!(opened.store.save(&Durable::default(), 2).is_err());
+        assert!(matches!(Store::open(dir.path(), 3), Err(StoreError::Held { .. })));
+        in_the_way.iter().for_each(|name| fs::remove_dir(dir.path().join(name)).unwrap());
+        opened.store.save(&Durable::default(), 4).unwrap();
+        assert!(dir.path().join("lock").is_file());
+    }
+
+    #[test]
+    fn a_state_that_could_not_be_looked_at_stays_and_is_taken_up_once_it_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, hidden) = (dir.path().join(STATE_FILE), dir.path().join("hidden"));
+        let opened = Store::open(dir.path(), 1).unwrap();
+        opened.store.save(&Durable { history: [row(5)].into(), ..Durable::default() }, 2).unwrap();
+        drop(opened);
+        fs::rename(&path, &hidden).unwrap();
+        // what cannot be opened as a file, for root too
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let opened = Store::open(dir.path(), 3).unwrap();
+        assert!(matches!(opened.faults[..], [StoreError::Unreadable { .. }]), "{:?}", opened.faults);
+        assert_eq!(opened.set_aside, None);
+        let mut state = opened.state;
+        state.history.push_back(row(6));
+        assert!(matches!(opened.store.recall(4), Err(StoreError::Unreadable { .. })));
+        assert!(matches!(opened.store.save(&state, 4), Err(StoreError::Unreadable { .. })));
+        fs::rename(&hidden, &path).unwrap();
+        state.take_up(opened.store.recall(5).unwrap().unwrap());
+        assert_eq!(state.history, [row(5), row(6)]);
+        opened.store.save(&state, 5).unwrap();
         assert_eq!(peek(dir.path()), Ok(Some(state)));
     }
 }

@@ -7,6 +7,7 @@ mod kills;
 mod orders;
 mod program;
 mod support;
+mod unsaved;
 
 use std::time::Duration;
 

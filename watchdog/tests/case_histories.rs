@@ -2,7 +2,7 @@
 //!
 //! A model beside it remembers only what a person could know (what was seen, what was asked for, what
 //! the chat shows) and holds the watchdog to it. The machine stands in for the rim: a disk that has
-//! the last save, a memory that a stop loses, a chat that keeps everything.
+//! the last save that came to its end (saves are refused, and hang), a memory that a stop loses, a chat that keeps everything.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -48,12 +48,24 @@ enum Stop {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Tick { after_ms: i64, sights: [Sight; ENTITIES], blind: bool },
+    Tick {
+        after_ms: i64,
+        sights: [Sight; ENTITIES],
+        blind: bool,
+    },
     Clock(i64),
     Mute(What, i64),
     Unmute(What),
     Ack(usize),
     Save,
+    /// A save that the disk refuses.
+    Refuse,
+    /// A save that takes the state as it is and does not come to an end.
+    Hang,
+    /// The patience with such a save is over.
+    Late,
+    /// Such a save comes to its end after all.
+    Return,
     Deliver(Option<Stop>),
     Stop,
 }
@@ -77,6 +89,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => what().prop_map(Step::Unmute),
         1 => (0..ENTITIES).prop_map(Step::Ack),
         5 => Just(Step::Save),
+        2 => Just(Step::Refuse),
+        2 => Just(Step::Hang),
+        2 => Just(Step::Late),
+        1 => Just(Step::Return),
         5 => stop.prop_map(Step::Deliver),
         1 => Just(Step::Stop),
     ];
@@ -241,6 +257,10 @@ struct Machine {
     stops: usize,
     /// Number and notice, as often as it arrived.
     chat: Vec<(u64, Notice)>,
+    /// What a save that hangs will have written, and whether the patience with it is over.
+    hanging: Option<((Vec<u8>, Model), bool)>,
+    /// The highest number that left by the word of a save that was refused or late.
+    unsaved_seq: u64,
 }
 
 impl Machine {
@@ -256,19 +276,62 @@ impl Machine {
             wall_ms: 1_700_000_000_000,
             stops: 0,
             chat: Vec::new(),
+            hanging: None,
+            unsaved_seq: 0,
         }
     }
 
-    fn save(&mut self) {
-        self.disk = (serde_json::to_vec(&self.memory).unwrap(), self.model.clone());
-        self.saved_seq = self.memory.outbox.last_seq();
+    fn snapshot(&self) -> (Vec<u8>, Model) {
+        (serde_json::to_vec(&self.memory).unwrap(), self.model.clone())
     }
 
-    fn stop(&mut self) {
+    /// One writer: while a save hangs, no other begins.
+    fn save(&mut self) {
+        if self.hanging.is_none() {
+            self.disk = self.snapshot();
+            self.saved_seq = self.memory.outbox.last_seq();
+        }
+    }
+
+    fn release_from_memory(&mut self) {
+        self.saved_seq = self.memory.outbox.last_seq();
+        self.unsaved_seq = self.saved_seq;
+    }
+
+    fn is_late(&self) -> bool {
+        self.hanging.as_ref().is_some_and(|(_, late)| *late)
+    }
+
+    /// The hanging save ends: the disk has what it took with it, and the next save takes the rest.
+    fn end_hang(&mut self) {
+        if let Some((snapshot, _)) = self.hanging.take() {
+            self.disk = snapshot;
+            self.save();
+        }
+    }
+
+    /// A stop forgets what the disk does not hold. People may have been told of it only by the word of
+    /// a save that was refused or late; what they were told is then of no life that goes on.
+    fn forget_what_no_disk_holds(&mut self) -> Result<(), TestCaseError> {
+        let on_disk: Durable = serde_json::from_slice(&self.disk.0).unwrap();
+        let last = on_disk.outbox.last_seq();
+        for (seq, notice) in self.chat.iter().filter(|(seq, _)| *seq > last) {
+            prop_assert!(*seq <= self.unsaved_seq, "told before it was saved, and lost: {seq} {notice:?}");
+        }
+        self.chat.retain(|(seq, _)| *seq <= last);
+        // numbers are given again
+        self.unsaved_seq = self.unsaved_seq.min(last);
+        self.hanging = None;
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), TestCaseError> {
+        self.forget_what_no_disk_holds()?;
         self.memory = serde_json::from_slice(&self.disk.0).unwrap();
         self.model = self.disk.1.clone();
         self.saved_seq = self.memory.outbox.last_seq();
         self.stops += 1;
+        Ok(())
     }
 
     fn tick(&mut self, after_ms: i64, sights: &[Sight; ENTITIES], blind: bool) -> Result<(), TestCaseError> {
@@ -298,6 +361,9 @@ impl Machine {
             let decided = Decided { notice: notice.clone(), after_alert_ms, calms: shown.calms };
             self.model.decided.push(decided);
         }
+        if self.is_late() {
+            self.release_from_memory();
+        }
         self.model.look(sights, blind);
         let firing = self.model.seen.iter().flatten().count();
         prop_assert_eq!(self.memory.alerts.firing().count(), firing, "what is silenced still counts");
@@ -321,11 +387,11 @@ impl Machine {
         }
     }
 
-    fn deliver(&mut self, stop: Option<Stop>) {
+    fn deliver(&mut self, stop: Option<Stop>) -> Result<(), TestCaseError> {
         let outbox = &self.memory.outbox;
         let waiting = outbox.waiting(Channel::Telegram, self.saved_seq);
         let voice = Voice { host: "h".into(), runbook_url: None, locale: Locale::English };
-        let Some(message) = compose::next(outbox, &waiting, &voice, None) else { return };
+        let Some(message) = compose::next(outbox, &waiting, &voice, None) else { return Ok(()) };
         if matches!(stop, Some(Stop::BeforeSend)) {
             return self.stop();
         }
@@ -336,6 +402,7 @@ impl Machine {
             return self.stop();
         }
         self.memory.outbox.taken(Channel::Telegram, &message.seqs, None);
+        Ok(())
     }
 
     fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
@@ -370,18 +437,28 @@ impl Machine {
                 }
             }
             Step::Save => self.save(),
-            Step::Deliver(stop) => self.deliver(*stop),
-            Step::Stop => self.stop(),
+            Step::Refuse if self.hanging.is_none() => self.release_from_memory(),
+            Step::Hang if self.hanging.is_none() => self.hanging = Some((self.snapshot(), false)),
+            Step::Late if self.hanging.is_some() => {
+                self.hanging = self.hanging.take().map(|(snapshot, _)| (snapshot, true));
+                self.release_from_memory();
+            }
+            Step::Refuse | Step::Hang | Step::Late => {}
+            Step::Return => self.end_hang(),
+            Step::Deliver(stop) => self.deliver(*stop)?,
+            Step::Stop => self.stop()?,
         }
         Ok(())
     }
 
-    fn deliver_all(&mut self) {
+    fn deliver_all(&mut self) -> Result<(), TestCaseError> {
+        self.end_hang();
         self.save();
         while self.memory.outbox.depth(Channel::Telegram) > 0 {
-            self.deliver(None);
+            self.deliver(None)?;
         }
         self.save();
+        Ok(())
     }
 
     /// Everything holds at its worst for long, then everything ends for long.
@@ -392,7 +469,7 @@ impl Machine {
         for _ in 0..40 {
             self.tick(400_000, &worst, false)?;
         }
-        self.deliver_all();
+        self.deliver_all()?;
         for index in 0..ENTITIES {
             let told = self.words_of_chat(index).ends_with('A');
             let seen = self.model.acknowledged[index].is_some();
@@ -401,7 +478,7 @@ impl Machine {
         for _ in 0..24 {
             self.tick(400_000, &[Sight::Absent; ENTITIES], false)?;
         }
-        self.deliver_all();
+        self.deliver_all()?;
         Ok(())
     }
 

@@ -351,7 +351,7 @@ async fn a_message_with_a_button_that_is_refused_is_told_without_it() {
         api_url: line.telegram.url(),
         commands: None,
     };
-    let mut sender = TelegramSender::new(&settings, None).unwrap();
+    let mut sender = TelegramSender::new(&settings, None, &Trust::default()).unwrap();
     let button = Button { text: "press".to_owned(), data: "z".repeat(65) };
     let message = Message {
         html: "<b>x</b>".to_owned(),

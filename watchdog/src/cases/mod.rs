@@ -231,6 +231,16 @@ impl AlertState {
         self.cases.iter().filter(|(_, case)| case.told.recovery_owed)
     }
 
+    /// Takes up cases and mutes of an earlier life that are not known here. A case gets another number,
+    /// since its own may be taken.
+    pub fn take_up(&mut self, old: Self) {
+        self.last_case_id = self.last_case_id.max(old.last_case_id);
+        for (key, case) in old.cases {
+            self.cases.entry(key).or_insert(Case { id: None, ..case });
+        }
+        self.mutes.take_up(old.mutes);
+    }
+
     /// Whether two states differ in what must survive a stop. The measured facts of a condition
     /// that goes on (its age, its CPU) change with every tick and are not worth a write.
     #[must_use]

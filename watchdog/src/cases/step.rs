@@ -46,10 +46,10 @@ pub(super) fn step(case: Option<Case>, input: Input, now: i64, rules: &Rules<'_>
         (Phase::Pending { ticks }, Input::Active(finding)) => {
             let patience = policy.of(finding.signal);
             case.finding = *finding;
-            match ticks + 1 >= patience.for_ticks {
+            match ticks.saturating_add(1) >= patience.for_ticks {
                 true => fire(case, now, rules),
                 false => {
-                    case.phase = Phase::Pending { ticks: ticks + 1 };
+                    case.phase = Phase::Pending { ticks: ticks.saturating_add(1) };
                     Stepped::quiet(case)
                 }
             }
@@ -66,10 +66,10 @@ pub(super) fn step(case: Option<Case>, input: Input, now: i64, rules: &Rules<'_>
             announce(case, now, rules)
         }
         (Phase::Firing { since_ms, clear_ticks }, Input::Clear(how)) => {
-            match clear_ticks + 1 >= policy.of(case.finding.signal).clear_ticks {
+            match clear_ticks.saturating_add(1) >= policy.of(case.finding.signal).clear_ticks {
                 true => recover(case, since_ms, how, now),
                 false => {
-                    case.phase = Phase::Firing { since_ms, clear_ticks: clear_ticks + 1 };
+                    case.phase = Phase::Firing { since_ms, clear_ticks: clear_ticks.saturating_add(1) };
                     Stepped::quiet(case)
                 }
             }

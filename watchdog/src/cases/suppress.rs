@@ -130,6 +130,13 @@ pub struct Mutes {
 }
 
 impl Mutes {
+    /// Takes up mutes that are not known here.
+    pub(super) fn take_up(&mut self, old: Self) {
+        for (scope, mute) in old.by_scope {
+            self.by_scope.entry(scope).or_insert(mute);
+        }
+    }
+
     /// Whether a condition is silenced.
     #[must_use]
     pub fn silence(&self, finding: &Finding) -> bool {

@@ -93,7 +93,7 @@ fn look_at(dir: &Path) -> Result<(), String> {
 /// The state of a directory that nobody holds, changed and saved.
 fn without_watchdog(dir: &Path, command: &Command) -> Result<Reply, StoreError> {
     let now_ms = clock::wall_ms();
-    let (store, mut state) = Store::open_existing(dir, now_ms)?;
+    let (store, mut state) = Store::open_existing(dir)?;
     let uid = rustix::process::getuid().as_raw();
     let person = Person::new(Way::CommandLine, &format!("uid {uid}"));
     let reply = apply(&mut state, command, now_ms, &person);

@@ -244,6 +244,10 @@ pub struct View {
     pub state_writes: u64,
     /// Failed ones.
     pub state_write_failures: u64,
+    /// Writes that took longer than they may.
+    pub state_writes_late: u64,
+    /// Since when the disk does not hold the state; absent while it does.
+    pub state_unsaved_since_ms: Option<i64>,
     /// This process's own use, taken by the scrape.
     pub own: Option<OwnProcess>,
 }

@@ -83,6 +83,34 @@ impl Outbox {
         }
     }
 
+    /// An empty one whose numbers come after `seq`.
+    #[must_use]
+    pub fn after(seq: u64) -> Self {
+        Self { last_seq: seq, ..Self::default() }
+    }
+
+    /// Takes up what an earlier life left on disk, before what waits here. Its numbers are to be lower
+    /// than those here ([`Self::after`]), so that what is under way cannot be taken for it.
+    pub fn take_up(&mut self, old: Self) {
+        self.last_seq = self.last_seq.max(old.last_seq);
+        self.dropped += old.dropped;
+        let mut entries = old.entries;
+        for entry in std::mem::take(&mut self.entries) {
+            let same = |known: &&mut Entry| known.channel == entry.channel && known.key == entry.key;
+            match entries.iter_mut().find(same) {
+                Some(known) => known.notices.extend(entry.notices),
+                None => entries.push(entry),
+            }
+        }
+        self.entries = entries;
+        let mut messages = old.messages;
+        let told =
+            |one: &AlertMessage, other: &AlertMessage| one.channel == other.channel && one.key == other.key;
+        messages.retain(|known| !self.messages.iter().any(|newer| told(newer, known)));
+        messages.append(&mut self.messages);
+        self.messages = messages;
+    }
+
     /// The number of the latest change.
     #[must_use]
     pub fn last_seq(&self) -> u64 {

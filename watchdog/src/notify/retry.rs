@@ -4,7 +4,7 @@
 //! channel took its message, the running watchdog sees that it changed. It carries no order and no
 //! content that matters; whoever can write it can at most make a channel try again at once.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::Channel;
+use crate::store::open_regular;
 
 /// How much of a file is read: a time has fewer digits.
 const MARK_MAX_BYTES: u64 = 64;
@@ -57,7 +58,7 @@ impl TestAlertWatch {
 
 fn mark(path: &Path) -> Option<Vec<u8>> {
     let mut mark = Vec::new();
-    File::open(path).ok()?.take(MARK_MAX_BYTES).read_to_end(&mut mark).ok()?;
+    open_regular(path).ok()?.take(MARK_MAX_BYTES).read_to_end(&mut mark).ok()?;
     Some(mark)
 }
 
