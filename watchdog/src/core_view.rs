@@ -133,7 +133,7 @@ struct Version {
 }
 
 /// Reads the body of a 200.
-fn read_document(body: &[u8], received_at_ms: i64) -> CoreSight {
+pub(crate) fn read_document(body: &[u8], received_at_ms: i64) -> CoreSight {
     let version = match serde_json::from_slice::<Version>(body) {
         Ok(version) => version.schema_version,
         Err(_) => return CoreSight::Unreadable(Fault::NoDocument),

@@ -41,6 +41,19 @@ impl World {
 
     /// One tick; what is told of `signal`.
     pub(super) fn tick(&mut self, signal: SignalKind, core: CoreSight) -> Vec<String> {
+        let notices = self.notices(core);
+        let of_signal = notices.iter().filter(|notice| notice.finding.signal == signal);
+        let word = |notice: &crate::cases::Notice| match &notice.kind {
+            crate::cases::NoticeKind::Recovered { how, .. } => {
+                format!("recovered: {}", crate::notify::text::ending(how))
+            }
+            kind => format!("{} {}", kind.name(), notice.finding.severity.name()),
+        };
+        of_signal.map(word).collect()
+    }
+
+    /// One tick; all that is told.
+    pub(super) fn notices(&mut self, core: CoreSight) -> Vec<crate::cases::Notice> {
         self.now += TICK;
         if let CoreSight::Heard(heard) = &core {
             self.last_heard = Some((**heard).clone());
@@ -59,18 +72,20 @@ impl World {
         let (state, notices) = decide(self.state.clone(), &states, self.now, &Policy::default());
         self.state = reread(&state);
         self.memory = reread(&self.memory);
-        let of_signal = notices.iter().filter(|notice| notice.finding.signal == signal);
-        let word = |notice: &crate::cases::Notice| match &notice.kind {
-            crate::cases::NoticeKind::Recovered { how, .. } => {
-                format!("recovered: {}", crate::notify::text::ending(how))
-            }
-            kind => format!("{} {}", kind.name(), notice.finding.severity.name()),
-        };
-        of_signal.map(word).collect()
+        notices
     }
 
     pub(super) fn firing(&self, signal: SignalKind) -> usize {
         self.state.firing().filter(|case| case.finding.signal == signal).count()
+    }
+
+    /// Why the core counts as down.
+    pub(super) fn reasons(&self) -> Vec<crate::observe::Fault> {
+        let reason = |case: &crate::cases::Case| match &case.finding.facts {
+            Facts::CoreDown(facts) => Some(facts.reason.clone()),
+            _ => None,
+        };
+        self.state.firing().filter_map(reason).collect()
     }
 }
 
@@ -181,12 +196,12 @@ const ROWS: [Row; 6] = [
         signal: SignalKind::CoreDegraded,
         severity: "warning",
         spoil: |document| {
-            let actor = |name: &str, last| ActorTick {
+            let actor = |name: &str, period_ms, last| ActorTick {
                 name: name.into(),
-                period_ms: 30_000,
+                period_ms,
                 last_tick_at_ms: Some(last),
             };
-            document.actors = vec![actor("reaper", NOW - HOUR), actor("monitor", i64::MAX)];
+            document.actors = vec![actor("reaper", 30_000, NOW - HOUR), actor("monitor", 10 * HOUR, NOW)];
         },
         mend: |document| document.actors.retain(|actor| actor.name == "monitor"),
         how: "its documents and actors are on time, and the clocks agree",
