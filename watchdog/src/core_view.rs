@@ -5,6 +5,8 @@
 //! no history. Invariants: `ReadOnlyClient` has no method but `GET`, follows no redirect (the token
 //! would travel), and takes no body larger than [`BODY_MAX_BYTES`].
 
+mod sense;
+
 use std::time::Duration;
 
 use orch_contract::{ObservationDocument, SCHEMA_VERSION};
@@ -142,7 +144,10 @@ pub(crate) fn read_document(body: &[u8], received_at_ms: i64) -> CoreSight {
         return CoreSight::OtherSchema(version);
     }
     match serde_json::from_slice::<ObservationDocument>(body) {
-        Ok(document) => CoreSight::Heard(Box::new(CoreObservation { document, received_at_ms })),
+        Ok(document) => match sense::nonsense(&document) {
+            Some(error) => CoreSight::Unreadable(Fault::BreaksContract { error }),
+            None => CoreSight::Heard(Box::new(CoreObservation { document, received_at_ms })),
+        },
         Err(error) => CoreSight::Unreadable(Fault::BreaksContract { error: error.to_string() }),
     }
 }

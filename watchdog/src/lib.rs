@@ -2,6 +2,7 @@
 //!
 //! A tick is `observe → derive → decide → deliver`; only the first and the last touch the world.
 
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 pub mod cases;
 pub mod chat;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod proc;
 pub mod proc_watch;
 pub mod sandbox;
 pub mod service;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 pub mod signals;
 pub mod store;
 pub mod tick;

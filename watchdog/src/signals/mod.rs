@@ -5,6 +5,7 @@
 //! goes out. It does not decide what is announced (`cases`) nor how it reads (`notify::text`).
 //! Invariant: what a collector could not see is *held*, never reported as clear.
 
+mod age;
 mod agent_hung;
 mod agent_overrun;
 mod approval_waiting;

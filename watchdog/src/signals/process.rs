@@ -84,7 +84,7 @@ fn judge(observation: &Observation, context: &Context<'_>, family: &Family) -> J
     }
     let without = (context.judge)(family, CoreWord::Silent);
     let Some(heard) = context.last_heard else { return without };
-    let age_s = (observation.at_ms - heard.received_at_ms).max(0) / 1_000;
+    let age_s = observation.at_ms.saturating_sub(heard.received_at_ms).max(0) / 1_000;
     let by_last_word = (context.judge)(family, CoreWord::Document(&heard.document));
     if let (Ownership::Orphan, Cookie::Run(cookie)) = (by_last_word.ownership, family.cookie) {
         let cookie = cookie.to_string();

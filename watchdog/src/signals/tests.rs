@@ -415,6 +415,7 @@ fn a_signal_that_was_switched_off_ends_its_cases() {
 }
 
 mod answers;
+mod extremes;
 mod host;
 mod outage;
 mod pipeline;

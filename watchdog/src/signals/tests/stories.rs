@@ -14,6 +14,7 @@ pub(super) const TICK: i64 = 15_000;
 pub(super) const HOUR: i64 = 60 * MINUTE;
 
 /// A watchdog without its rims.
+#[derive(Clone)]
 pub(super) struct World {
     pub(super) now: i64,
     pub(super) thresholds: Thresholds,
