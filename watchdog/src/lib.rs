@@ -10,6 +10,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod core_poll;
 pub mod core_view;
 pub mod evidence;
 pub mod failpoint;

@@ -58,6 +58,7 @@ impl Heard {
             CoreSight::Heard(heard) => return Ok(Self::Document(heard)),
             CoreSight::Off => return Ok(Self::Off),
             CoreSight::Starting => "it is starting".to_owned(),
+            CoreSight::Awaited => "its answer is awaited".to_owned(),
             CoreSight::OtherSchema(found) => format!("its document has schema version {found}"),
             CoreSight::Down(why) | CoreSight::Unreadable(why) => why.to_string(),
         };

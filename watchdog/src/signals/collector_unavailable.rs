@@ -57,9 +57,11 @@ pub(super) fn derive(
 
 fn is_told_elsewhere(core: &CoreSight) -> bool {
     match core {
-        CoreSight::Starting | CoreSight::Down(_) | CoreSight::Unreadable(_) | CoreSight::OtherSchema(_) => {
-            true
-        }
+        CoreSight::Starting
+        | CoreSight::Down(_)
+        | CoreSight::Unreadable(_)
+        | CoreSight::OtherSchema(_)
+        | CoreSight::Awaited => true,
         CoreSight::Heard(heard) => heard.document.core.state == CoreState::Starting,
         CoreSight::Off => false,
     }

@@ -46,7 +46,14 @@ pub(super) fn derive(
         },
         (_, Err(reason)) => return hold_slot(SignalKind::CoreDegraded, reason, states),
         // a document can be read only where one was heard
-        (CoreSight::Starting | CoreSight::Down(_) | CoreSight::Unreadable(_) | CoreSight::Off, Ok(_)) => {
+        (
+            CoreSight::Starting
+            | CoreSight::Down(_)
+            | CoreSight::Unreadable(_)
+            | CoreSight::Awaited
+            | CoreSight::Off,
+            Ok(_),
+        ) => {
             return hold_slot(SignalKind::CoreDegraded, "no document", states);
         }
     };

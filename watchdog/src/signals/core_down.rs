@@ -48,6 +48,9 @@ pub(super) fn derive(
             }));
             return;
         }
+        CoreSight::Awaited => {
+            return hold_slot(SignalKind::CoreDown, "the core's first answer is awaited", states);
+        }
         CoreSight::Off => return hold_slot(SignalKind::CoreDown, "no core is configured", states),
         CoreSight::Heard(heard) => match heard.document.core.state {
             CoreState::Starting => return hold_slot(SignalKind::CoreDown, "the core is starting", states),

@@ -229,6 +229,7 @@ fn readable_document(observation: &Observation) -> Result<&ObservationDocument, 
         CoreSight::Down(reason) => Err(format!("the core does not answer: {reason}")),
         CoreSight::Unreadable(reason) => Err(format!("the core's answer cannot be used: {reason}")),
         CoreSight::OtherSchema(found) => Err(format!("the core's document has schema version {found}")),
+        CoreSight::Awaited => Err("the core's first answer is awaited".to_owned()),
         CoreSight::Off => Err("no core is configured".to_owned()),
     }
 }
