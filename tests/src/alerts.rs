@@ -14,7 +14,7 @@ pub enum Signal {
     ProcOrphaned,
     /// A pytest over the age limit, whoever owns it.
     ProcBlocking,
-    /// The core does not answer.
+    /// The core gives no answer that can be used.
     CoreDown,
 }
 
@@ -24,7 +24,7 @@ impl Signal {
         match self {
             Self::ProcOrphaned => &["🔴 orphan ", "🟠 orphan ", ": orphan "],
             Self::ProcBlocking => &[" runs for "],
-            Self::CoreDown => &["the core does not answer"],
+            Self::CoreDown => &["the core does not answer", "the core's answer cannot be used"],
         }
     }
 

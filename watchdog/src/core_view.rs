@@ -5,6 +5,8 @@
 //! no history. Invariants: `ReadOnlyClient` has no method but `GET`, follows no redirect (the token
 //! would travel), and takes no body larger than [`BODY_MAX_BYTES`].
 
+mod sense;
+
 use std::time::Duration;
 
 use orch_contract::{ObservationDocument, SCHEMA_VERSION};
@@ -136,7 +138,7 @@ struct Version {
 }
 
 /// Reads the body of a 200.
-fn read_document(body: &[u8], received_at_ms: i64) -> CoreSight {
+pub(crate) fn read_document(body: &[u8], received_at_ms: i64) -> CoreSight {
     let version = match serde_json::from_slice::<Version>(body) {
         Ok(version) => version.schema_version,
         Err(_) => return CoreSight::Unreadable(Fault::NoDocument),
@@ -145,7 +147,10 @@ fn read_document(body: &[u8], received_at_ms: i64) -> CoreSight {
         return CoreSight::OtherSchema(version);
     }
     match serde_json::from_slice::<ObservationDocument>(body) {
-        Ok(document) => CoreSight::Heard(Box::new(CoreObservation { document, received_at_ms })),
+        Ok(document) => match sense::nonsense(&document) {
+            Some(error) => CoreSight::Unreadable(Fault::BreaksContract { error }),
+            None => CoreSight::Heard(Box::new(CoreObservation { document, received_at_ms })),
+        },
         Err(error) => CoreSight::Unreadable(Fault::BreaksContract { error: error.to_string() }),
     }
 }

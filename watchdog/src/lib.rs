@@ -2,6 +2,7 @@
 //!
 //! A tick is `observe → derive → decide → deliver`; only the first and the last touch the world.
 
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 pub mod cases;
 pub mod chat;
 pub mod cli;
@@ -9,6 +10,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod core_poll;
 pub mod core_view;
 pub mod evidence;
 pub mod failpoint;
@@ -23,6 +25,7 @@ pub mod proc;
 pub mod proc_watch;
 pub mod sandbox;
 pub mod service;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 pub mod signals;
 pub mod store;
 pub mod survey;

@@ -114,7 +114,7 @@ metrics! {
     TicksSkippedTotal, "ticks_skipped_total", Counter, [], "Ticks skipped since the one before took too long.";
     TickPeriod, "tick_period_seconds", Gauge, [], "How often this watchdog means to look.";
     LastTick, "last_tick_timestamp_seconds", Gauge, [], "When the last tick finished; absent before the first.";
-    TickDuration, "tick_duration_seconds", Gauge, [], "How long the last tick took.";
+    TickDuration, "tick_duration_seconds", Gauge, [], "How long the last tick took, without the poll of the core, which runs beside it.";
     CollectorUp, "collector_up", Gauge, ["collector"],
         "1 when a collector could look, 0 when not; absent when it is switched off.";
     CoreUp, "core_up", Gauge, [], "1 when the core answered with a document that can be used.";
@@ -128,6 +128,8 @@ metrics! {
     ProcVisible, "proc_visible_processes", Gauge, [], "Of those, processes that could be read when they had to be.";
     ProcBlind, "proc_blind", Gauge, [],
         "1 when not the whole host can be seen; absent when processes are not looked at.";
+    ProcEndsUnwatched, "proc_ends_unwatched", Gauge, [],
+        "Families whose end is seen at the next tick and not at once; absent when processes are not looked at.";
     ProcReadsTotal, "proc_reads_total", Counter, [], "Reads of the process tree.";
     ProcReadErrorsTotal, "proc_read_errors_total", Counter, ["reason"],
         "Reads of the process tree that failed; processes that vanished meanwhile are none.";
@@ -266,6 +268,7 @@ impl Metric {
             Self::ProcListed => maybe(view.proc_listed.map(number)),
             Self::ProcVisible => maybe(view.proc_readable.map(number)),
             Self::ProcBlind => maybe(view.proc_blind.map(flag)),
+            Self::ProcEndsUnwatched => maybe(view.proc_ends_unwatched.map(number)),
             Self::ProcReadsTotal => one(number(view.proc_reads)),
             Self::ProcReadErrorsTotal => {
                 by_reason(ReadFailure::ALL.map(ReadFailure::name), view.proc_read_errors)

@@ -95,6 +95,8 @@ pub enum CoreSight {
     Unreadable(Fault),
     /// A document of this major version, which is not ours: alive, and no facts.
     OtherSchema(u32),
+    /// The first poll is still under way.
+    Awaited,
     /// No core is configured.
     Off,
 }

@@ -122,6 +122,7 @@ impl ProcSource for ProcWatch {
                 let counters = open.collector.counters();
                 ProcReport {
                     memory: Some(open.earlier.as_ref().unwrap_or(open.collector.memory()).clone()),
+                    ends_unwatched: Some(open.ends.unwatched() as u64),
                     blind: Some(blindness(open.collector.self_check()).is_some()),
                     reads: counters.reads() + counters.listings,
                     read_errors: ReadFailure::ALL.map(|reason| match reason {

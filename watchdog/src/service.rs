@@ -25,6 +25,7 @@ use crate::commands::SharedCommandCounts;
 use crate::commands::desk::Desk;
 use crate::config::WatchdogConfig;
 use crate::control::server::Control;
+use crate::core_poll::{self, Answer, CorePoll};
 use crate::core_view::{CoreClientError, ReadOnlyClient};
 use crate::heartbeat::{Heartbeat, HeartbeatError, HeartbeatSender};
 use crate::host::HostWatch;
@@ -47,8 +48,12 @@ use crate::store::{Opened, Store, StoreError};
 use crate::survey::Survey;
 use crate::tick::{ProcSource, TickKind, Ticker};
 
-/// Longest wait for the core in one tick; a shorter tick waits no longer than itself.
+/// Longest time of one poll of the core; a shorter tick allows no more than itself.
 const CORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A tick waits this long for the answer that belongs to it, at most a quarter of its period: a core
+/// that answers at once is judged at once, and one that does not delays nobody.
+const ANSWER_WAIT: Duration = Duration::from_millis(250);
 
 /// Longest wait for what is under way when the program ends.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -200,7 +205,7 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
 
     let mut ticker = Ticker {
         proc,
-        core: Some(core),
+        core: Some(CorePoll::new(core)),
         judge: Box::new(proc_watch::judge_family),
         thresholds: thresholds(config),
         policy: policy(config),
@@ -209,7 +214,7 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
         reports: reports.clone(),
         keeper: keeper.clone(),
         view,
-        last_sight: CoreSight::Off,
+        last_sight: CoreSight::Awaited,
         last_heard: None,
     };
     let stopped = async {
@@ -262,7 +267,21 @@ fn tell_confinement(config: &WatchdogConfig, confinement: &Confinement) {
     }
 }
 
-/// Ticks for ever: on time, skipping what was missed, and early when a watched process ends.
+/// What the loop over ticks goes on with.
+enum Event {
+    /// A tick is due.
+    Due(Instant),
+    /// A poll of the core has ended.
+    Answered(Answer),
+    /// A tick has waited long enough for the answer.
+    Waited,
+    /// A watched process ended.
+    Ended,
+}
+
+/// Ticks for ever: on time, skipping what was missed, and early when a watched process ends. A tick
+/// begins with a poll of the core and waits [`ANSWER_WAIT`] for it, meanwhile serving ends; an answer
+/// that comes later has a tick of its own.
 async fn tick_on(
     ticker: &mut Ticker<impl WatchedProcSource>,
     period: Duration,
@@ -272,28 +291,61 @@ async fn tick_on(
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut last_due: Option<Instant> = None;
+    let mut waits_until: Option<Instant> = None;
     loop {
-        let kind = tokio::select! {
+        let event = tokio::select! {
             biased;
-            due = interval.tick() => {
+            due = interval.tick(), if waits_until.is_none() => Event::Due(due),
+            answer = core_poll::answer_of(ticker.core.as_mut()) => Event::Answered(answer),
+            () = until(waits_until) => Event::Waited,
+            () = ticker.proc.ended() => Event::Ended,
+        };
+        let kind = match event {
+            Event::Due(due) => {
                 ticker.view.counters.ticks_skipped += skipped(last_due, due, period);
                 last_due = Some(due);
-                TickKind::Regular
+                match &mut ticker.core {
+                    Some(core) => {
+                        core.ask();
+                        waits_until = Some(Instant::now() + ANSWER_WAIT.min(period / 4));
+                        continue;
+                    }
+                    None => TickKind::Regular,
+                }
             }
-            () = ticker.proc.ended() => {
+            Event::Answered(answer) => {
+                ticker.take(answer);
+                match waits_until.take() {
+                    Some(_) => TickKind::Regular,
+                    None => TickKind::Late,
+                }
+            }
+            Event::Waited => {
+                waits_until = None;
+                TickKind::Unanswered
+            }
+            Event::Ended => {
                 tokio::time::sleep(EARLY_TICK_DISTANCE.min(period)).await;
                 TickKind::Early
             }
         };
-        ticker.tick(kind).await;
-        match kind {
-            TickKind::Regular => {
+        ticker.tick(kind);
+        match kind.is_due() {
+            true => {
                 published.ticked(ticker.view.clone());
                 // one that waits is enough; a look that hangs must not hold a tick
                 test_alerts.try_send(()).ok();
             }
-            TickKind::Early => published.refreshed(ticker.view.clone()),
+            false => published.refreshed(ticker.view.clone()),
         }
+    }
+}
+
+/// Waits until then, or for ever.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,15 +1,16 @@
 //! One tick: observe, derive, decide, and hand over to delivery.
 //!
 //! Responsible for the order of these steps and for what each leaves behind (cases, outbox,
-//! metrics). It waits for nothing but its collectors: saving and delivering have threads and tasks
-//! of their own. Invariant: an early tick (a process ended) speaks of processes only, so that it
-//! cannot shorten the patience of any other signal.
+//! metrics). It waits for nothing: polling the core, saving and delivering have tasks and threads of
+//! their own, and what the core says is the newest answer that has ended. Invariant: a tick speaks
+//! only of what was looked at for it ([`TickKind`]), so that no answer counts twice and no extra tick
+//! shortens the patience of any signal.
 
 use std::time::Duration;
 
 use crate::cases::{Policy, decide};
 use crate::clock::{self, Stopwatch};
-use crate::core_view::ReadOnlyClient;
+use crate::core_poll::{Answer, CorePoll};
 use crate::failpoint;
 use crate::host::HostWatch;
 use crate::keeper::{Keeper, Worth};
@@ -39,6 +40,8 @@ pub struct ProcReport {
     pub memory: Option<ProcMemory>,
     /// Whether not the whole host can be seen; absent when switched off or not known.
     pub blind: Option<bool>,
+    /// Families whose end is seen at the next tick only; absent when switched off or not known.
+    pub ends_unwatched: Option<u64>,
     /// Reads so far.
     pub reads: u64,
     /// Reads that failed, vanished processes excepted, in the order of [`ReadFailure::ALL`].
@@ -48,10 +51,65 @@ pub struct ProcReport {
 /// Why a tick happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TickKind {
-    /// Its time has come: everything is looked at.
+    /// Its time has come, and the core's answer with it: everything is looked at.
     Regular,
+    /// Its time has come and the poll is still under way: everything but what the core says.
+    Unanswered,
+    /// The answer came after its tick: what the core says, and processes with it.
+    Late,
     /// A watched process ended: processes only.
     Early,
+}
+
+/// What a signal needs a fresh look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Processes,
+    Answer,
+    Turn,
+}
+
+impl Needs {
+    fn of(slot: SignalKind) -> Self {
+        match slot {
+            SignalKind::ProcBlocking | SignalKind::ProcOrphaned => Self::Processes,
+            SignalKind::AgentHung
+            | SignalKind::AgentOverrun
+            | SignalKind::LeaseStale
+            | SignalKind::StageStuck
+            | SignalKind::ApprovalWaiting
+            | SignalKind::QueueStalled
+            | SignalKind::CoreDown
+            | SignalKind::CoreDegraded
+            | SignalKind::DiskLow => Self::Answer,
+            SignalKind::CpuStarved | SignalKind::DeliveryFailing | SignalKind::CollectorUnavailable => {
+                Self::Turn
+            }
+        }
+    }
+}
+
+impl TickKind {
+    /// Whether it is one of those that come at their time.
+    #[must_use]
+    pub fn is_due(self) -> bool {
+        match self {
+            Self::Regular | Self::Unanswered => true,
+            Self::Late | Self::Early => false,
+        }
+    }
+
+    fn speaks_of(self, slot: SignalKind) -> bool {
+        match (self, Needs::of(slot)) {
+            (_, Needs::Processes)
+            | (Self::Regular, Needs::Answer | Needs::Turn)
+            | (Self::Unanswered, Needs::Turn)
+            | (Self::Late, Needs::Answer) => true,
+            (Self::Unanswered | Self::Early, Needs::Answer) | (Self::Late | Self::Early, Needs::Turn) => {
+                false
+            }
+        }
+    }
 }
 
 /// Everything that ticks need and keep.
@@ -59,7 +117,7 @@ pub struct Ticker<P> {
     /// Processes.
     pub proc: P,
     /// The core; absent when none is configured.
-    pub core: Option<ReadOnlyClient>,
+    pub core: Option<CorePoll>,
     /// The ownership rule.
     pub judge: Box<Judge<'static>>,
     /// Thresholds and switches.
@@ -76,7 +134,7 @@ pub struct Ticker<P> {
     pub keeper: Keeper,
     /// What a scrape shows.
     pub view: View,
-    /// The answer of the last regular tick.
+    /// The newest answer.
     pub last_sight: CoreSight,
     /// The last good answer.
     pub last_heard: Option<CoreObservation>,
@@ -84,35 +142,29 @@ pub struct Ticker<P> {
 
 impl<P: ProcSource> Ticker<P> {
     /// One tick.
-    pub async fn tick(&mut self, kind: TickKind) {
+    pub fn tick(&mut self, kind: TickKind) {
         let whole = Stopwatch::start();
-        if kind == TickKind::Regular {
-            self.poll_core().await;
-        }
         let proc = self.proc.look(self.last_heard.as_ref());
         let host = self.host.look();
         let observation = Observation { at_ms: clock::wall_ms(), proc, core: self.last_sight.clone(), host };
         let report = self.proc.report();
         self.view.proc_blind = report.blind;
+        self.view.proc_ends_unwatched = report.ends_unwatched;
         self.view.proc_reads = report.reads;
         self.view.proc_read_errors = report.read_errors;
         self.decide(&observation, kind, report.memory);
         self.view.observed(&observation);
         self.view.tick_duration_s = Some(seconds(whole.elapsed()));
-        if kind == TickKind::Regular {
+        if kind.is_due() {
             self.view.counters.ticks += 1;
             self.view.last_tick_ms = Some(clock::wall_ms());
         }
     }
 
-    async fn poll_core(&mut self) {
-        let Some(core) = &self.core else {
-            self.last_sight = CoreSight::Off;
-            return;
-        };
-        let taken = Stopwatch::start();
-        self.last_sight = core.poll(clock::wall_ms).await;
-        self.view.core_poll_duration_s = Some(seconds(taken.elapsed()));
+    /// Takes in what a poll brought; a tick that speaks of it must follow.
+    pub fn take(&mut self, answer: Answer) {
+        self.last_sight = answer.sight;
+        self.view.core_poll_duration_s = Some(seconds(answer.took));
         self.view.counters.count_poll(&self.last_sight);
         if let CoreSight::Heard(heard) = &self.last_sight {
             self.view.core_last_heard_ms = Some(heard.received_at_ms);
@@ -129,9 +181,7 @@ impl<P: ProcSource> Ticker<P> {
             let backlogs = backlogs(channels, reports, &state.outbox);
             let context = Context { last_heard, open: &open, channels: &backlogs, thresholds, judge };
             let mut states = derive(observation, &context, &mut state.memory);
-            if kind == TickKind::Early {
-                processes_only(&mut states);
-            }
+            hold_the_rest(kind, &mut states);
             let before = state.alerts.clone();
             let (alerts, notices) = decide(before.clone(), &states, observation.at_ms, policy);
             state.alerts = alerts;
@@ -194,19 +244,18 @@ fn backlogs(
     channels.iter().map(backlog).collect()
 }
 
-/// Holds everything but the slot of processes.
-fn processes_only(states: &mut Vec<SignalState>) {
-    let of_processes = |slot: SignalKind| slot == SignalKind::ProcBlocking;
+/// Holds everything that a tick of this kind does not speak of.
+fn hold_the_rest(kind: TickKind, states: &mut Vec<SignalState>) {
     states.retain(|state| match state {
-        SignalState::Active(finding) => of_processes(finding.signal.slot()),
-        SignalState::Clear { key, .. } | SignalState::Gone { key, .. } => of_processes(key.slot),
-        SignalState::Held { scope: HeldScope::Case(key), .. } => of_processes(key.slot),
-        SignalState::Held { scope: HeldScope::Slot(slot), .. } => of_processes(*slot),
+        SignalState::Active(finding) => kind.speaks_of(finding.signal.slot()),
+        SignalState::Clear { key, .. } | SignalState::Gone { key, .. } => kind.speaks_of(key.slot),
+        SignalState::Held { scope: HeldScope::Case(key), .. } => kind.speaks_of(key.slot),
+        SignalState::Held { scope: HeldScope::Slot(slot), .. } => kind.speaks_of(*slot),
     });
-    let others = SignalKind::ALL.into_iter().filter(|signal| !of_processes(signal.slot()));
+    let others = SignalKind::ALL.into_iter().filter(|signal| !kind.speaks_of(signal.slot()));
     states.extend(others.map(|signal| SignalState::Held {
         scope: HeldScope::Slot(signal.slot()),
-        reason: "not looked at in an early tick".to_owned(),
+        reason: "not looked at in this tick".to_owned(),
     }));
 }
 

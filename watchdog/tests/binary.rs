@@ -117,6 +117,9 @@ async fn an_outage_of_the_core_is_told_once_and_its_end_replies_to_it() {
     assert!(alert.text.ends_with("\nrunbook: orch-watchdog runbook core_down"), "{}", alert.text);
     world.polled(10).await;
     world.core.behave(CoreBehaviour::Starting);
+    world.polled(10).await;
+    assert_eq!(world.telegram.chat(CHAT).len(), 1, "a core that is starting is not back");
+    world.core.behave(alive());
     let told = world.messages(2).await;
     assert!(told[1].text.starts_with("🟢 over after "), "{}", told[1].text);
     assert_eq!(told[1].reply_to, Some(alert.message_id));

@@ -346,7 +346,7 @@ fn forget(cases: &mut BTreeMap<CaseKey, Case>) {
     }
     if over.len() > RECOVERED_KEPT {
         over.sort();
-        let surplus = over.len() - RECOVERED_KEPT;
+        let surplus = over.len().saturating_sub(RECOVERED_KEPT);
         for (_, key) in over.into_iter().take(surplus) {
             cases.remove(&key);
         }

@@ -146,7 +146,7 @@ fn recover(mut case: Case, fired_ms: i64, how: Ending, now: i64) -> Stepped {
     if case.told.flapping || !case.told.recovery_owed {
         return Stepped::quiet(case);
     }
-    tell_recovery(case, now - fired_ms, how, now)
+    tell_recovery(case, now.saturating_sub(fired_ms), how, now)
 }
 
 /// A case that is over: pays what it owes once it is stable, and is forgotten in the end.
@@ -154,11 +154,11 @@ fn settle(mut case: Case, over: (i64, i64, Ending), now: i64, policy: &Policy) -
     let (fired_ms, at_ms, how) = over;
     case.calm_down(now);
     if case.told.recovery_owed && !case.told.flapping {
-        return tell_recovery(case, at_ms - fired_ms, how, now);
+        return tell_recovery(case, at_ms.saturating_sub(fired_ms), how, now);
     }
     let cooldown_ms = policy.of(case.finding.signal).cooldown_ms;
-    let cooled = case.told.last_alert.is_none_or(|last| now - last.at_ms >= cooldown_ms);
-    let calm = now - at_ms >= FLAPPING_WINDOW_MS;
+    let cooled = case.told.last_alert.is_none_or(|last| now.saturating_sub(last.at_ms) >= cooldown_ms);
+    let calm = now.saturating_sub(at_ms) >= FLAPPING_WINDOW_MS;
     match cooled && calm && !case.told.recovery_owed {
         true => Stepped { case: None, notice: None },
         false => Stepped::quiet(case),
@@ -179,7 +179,7 @@ impl Case {
 
     /// What is due after the last alert, if its cooldown is over.
     fn due(&self, last: LastAlert, now: i64, patience: &SignalPolicy) -> Option<NoticeKind> {
-        let cooled = now - last.at_ms >= patience.cooldown_after(self.told.reminders);
+        let cooled = now.saturating_sub(last.at_ms) >= patience.cooldown_after(self.told.reminders);
         match (cooled, self.told.recovery_owed) {
             (false, _) => None,
             (true, true) => Some(NoticeKind::Reminder { count: self.told.reminders.saturating_add(1) }),
@@ -220,7 +220,7 @@ impl Case {
 
     /// Ends the hold of a flapping case that has become stable, and forgets why it flapped.
     fn calm_down(&mut self, now: i64) {
-        let calm = self.changes_ms.last().is_none_or(|last| now - last >= STABLE_AFTER_MS);
+        let calm = self.changes_ms.last().is_none_or(|last| now.saturating_sub(*last) >= STABLE_AFTER_MS);
         if self.told.flapping && calm {
             self.told.flapping = false;
             self.changes_ms.clear();
@@ -228,7 +228,7 @@ impl Case {
     }
 
     fn changes_within_hour(&self, now: i64) -> usize {
-        self.changes_ms.iter().filter(|at| now - **at < FLAPPING_WINDOW_MS).count()
+        self.changes_ms.iter().filter(|at| now.saturating_sub(**at) < FLAPPING_WINDOW_MS).count()
     }
 
     /// The wall clock may be set back: what lies in the future happened now, else a cooldown

@@ -58,6 +58,7 @@ impl Heard {
             CoreSight::Heard(heard) => Self::Document(heard),
             CoreSight::Off => Self::Off,
             CoreSight::Starting => Self::Silent(Unheard::Starting),
+            CoreSight::Awaited => Self::Silent(Unheard::Fault("its answer is awaited".to_owned().into())),
             CoreSight::OtherSchema(found) => Self::Silent(Unheard::OtherSchema(found)),
             CoreSight::Down(why) | CoreSight::Unreadable(why) => Self::Silent(Unheard::Fault(why)),
         }

@@ -44,7 +44,7 @@ impl PollFailure {
         match sight {
             CoreSight::Down(_) => Some(Self::Down),
             CoreSight::Unreadable(_) | CoreSight::OtherSchema(_) => Some(Self::Unreadable),
-            CoreSight::Heard(_) | CoreSight::Starting | CoreSight::Off => None,
+            CoreSight::Heard(_) | CoreSight::Starting | CoreSight::Awaited | CoreSight::Off => None,
         }
     }
 }
@@ -214,6 +214,8 @@ pub struct View {
     pub proc_readable: Option<u64>,
     /// Whether not the whole host can be seen.
     pub proc_blind: Option<bool>,
+    /// Families whose end is seen at the next tick only; absent when processes are not looked at.
+    pub proc_ends_unwatched: Option<u64>,
     /// Reads of the process tree.
     pub proc_reads: u64,
     /// Failed ones, in the order of [`ReadFailure::ALL`].
@@ -261,7 +263,7 @@ impl View {
             | CoreSight::Down(_)
             | CoreSight::Unreadable(_)
             | CoreSight::OtherSchema(_) => Some(false),
-            CoreSight::Off => None,
+            CoreSight::Awaited | CoreSight::Off => None,
         };
         let proc = match &observation.proc {
             Collected::Fresh(proc) => Some(proc),

@@ -50,6 +50,25 @@ pub enum Fault {
     Words(String),
 }
 
+impl Fault {
+    /// Whether somebody answered and the answer is of no use, as opposed to none or a failing one.
+    #[must_use]
+    pub fn is_of_an_answer(&self) -> bool {
+        match self {
+            Self::TooLarge { .. }
+            | Self::AnswersInstead(_)
+            | Self::TokenRefused(_)
+            | Self::NoDocument
+            | Self::BreaksContract { .. } => true,
+            Self::Late { .. }
+            | Self::Connect { .. }
+            | Self::BrokeOff { .. }
+            | Self::Answers(_)
+            | Self::Words(_) => false,
+        }
+    }
+}
+
 impl From<String> for Fault {
     fn from(words: String) -> Self {
         Self::Words(words)

@@ -12,19 +12,24 @@ use std::task::Poll;
 
 use proc_identity::ProcessId;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::reader::Reader;
 use crate::observe::Family;
 
-/// Processes watched at once; each costs a file descriptor.
-pub const WATCHED: usize = 64;
+/// Processes watched at once at most; each costs a file descriptor. A host with more matched families than this has a
+/// trouble of its own, which is told at the tick as well.
+pub const WATCHED_MAX: usize = 512;
+
+/// Share of the files that this process may have open: the rest belongs to connections, collectors and the state.
+const SHARE_OF_FILES: u64 = 4;
 
 /// The watched processes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EndWatch {
+    room: usize,
     watched: BTreeMap<ProcessId, AsyncFd<OwnedFd>>,
     /// Ended and told, and still in the last observation.
     told: Vec<ProcessId>,
@@ -32,7 +37,23 @@ pub struct EndWatch {
     unwatched: usize,
 }
 
+impl Default for EndWatch {
+    /// With as much room as the limit of open files leaves.
+    fn default() -> Self {
+        let files = getrlimit(Resource::Nofile).current;
+        let share =
+            files.map_or(WATCHED_MAX, |files| usize::try_from(files / SHARE_OF_FILES).unwrap_or(WATCHED_MAX));
+        Self::with_room(share.min(WATCHED_MAX))
+    }
+}
+
 impl EndWatch {
+    /// Watches so many processes at most.
+    #[must_use]
+    pub fn with_room(room: usize) -> Self {
+        Self { room, watched: BTreeMap::new(), told: Vec::new(), refusal: None, unwatched: 0 }
+    }
+
     /// Watches exactly the topmost live process of each family from now on. Must run inside a tokio runtime.
     pub fn follow(&mut self, families: &[Family], reader: &mut Reader) {
         let roots: Vec<ProcessId> = families
@@ -47,7 +68,7 @@ impl EndWatch {
             if self.watched.contains_key(&id) || self.told.contains(&id) {
                 continue;
             }
-            if self.watched.len() >= WATCHED {
+            if self.watched.len() >= self.room {
                 self.unwatched += 1;
                 continue;
             }

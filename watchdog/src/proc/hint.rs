@@ -100,8 +100,10 @@ impl Shift {
         }
         let mut found = Vec::new();
         for row in table.rows().iter().filter(|row| row.state == RowState::Alive) {
-            let apart_ms = hint.core_started_at_ms - clocks.started_at_ms(row.start_ticks, ticks_per_second);
-            if apart_ms.abs() > CORE_START_SLACK_MS {
+            let apart_ms = clocks
+                .started_at_ms(row.start_ticks, ticks_per_second)
+                .saturating_sub(hint.core_started_at_ms);
+            if apart_ms.saturating_abs() > CORE_START_SLACK_MS {
                 continue;
             }
             let Ok(detail) = details.look(reader, row.pid) else { continue };

@@ -149,7 +149,7 @@ fn unlisted(
         evidence.push(Evidence::CookieMaybeCut { cookie, left_out: document.processes_omitted });
         return Some(Verdict::OwnerUnknown { why: "the core's document is cut".to_owned() });
     }
-    let age_ms = document.generated_at_ms - family.started_at_ms;
+    let age_ms = document.generated_at_ms.saturating_sub(family.started_at_ms);
     if age_ms < DOCUMENT_LAG_MS {
         evidence.push(Evidence::CookieTooYoung { cookie });
         return Some(Verdict::OwnerUnknown { why: "younger than the core's document".to_owned() });

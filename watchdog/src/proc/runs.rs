@@ -137,7 +137,7 @@ impl RunMembers {
                 || self.strangers.get(&row.pid).is_some_and(|id| *id == row.id());
             if known
                 || sight.clocks.started_at_ms(row.start_ticks, sight.ticks_per_second)
-                    < oldest_ms - CLOCK_SLACK_MS
+                    < oldest_ms.saturating_sub(CLOCK_SLACK_MS)
             {
                 continue;
             }

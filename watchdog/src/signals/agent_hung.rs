@@ -7,6 +7,7 @@
 
 use orch_contract::{ObservationDocument, RunningJob, SupervisedTree};
 
+use super::age::{NO_AGE, age_ms, began_ms};
 use super::{
     AgentHungFacts, CaseKey, Context, Ending, Entity, Facts, Finding, HangCause, HeldScope, Memory, Severity,
     SignalKind, SignalState, hold_slot, readable_document, switched_off,
@@ -83,14 +84,19 @@ fn assess(
     }
     let grace_ms = document.reaper.dead_grace_ms;
     if let Some(ended_at_ms) = tree.and_then(|tree| tree.ended_at_ms) {
-        let gone_ms = document.generated_at_ms - ended_at_ms;
+        let Some(gone_ms) = age_ms(document.generated_at_ms, ended_at_ms) else {
+            return Assessment::CannotTell(NO_AGE);
+        };
         return match gone_ms > grace_ms {
             true => Assessment::Hung(HangCause::RunGone { gone_ms, grace_ms }),
             false => Assessment::CannotTell("its run ended within the reaper's grace"),
         };
     }
     // both times are the core's own: a skew between clocks cannot make a job silent
-    let silent_ms = document.generated_at_ms - job.last_output_at_ms.unwrap_or(job.started_at_ms);
+    let heard_at_ms = job.last_output_at_ms.unwrap_or(job.started_at_ms);
+    let Some(silent_ms) = age_ms(document.generated_at_ms, heard_at_ms) else {
+        return Assessment::CannotTell(NO_AGE);
+    };
     let cookie = tree.and_then(|tree| tree.cookie.parse::<u64>().ok());
     match &observation.proc {
         Collected::Fresh(_) => {}
@@ -99,7 +105,7 @@ fn assess(
         Collected::Off => return Assessment::CannotTell("processes are not looked at"),
     }
     if let Some(gone_since) = cookie.and_then(|cookie| memory.gone_since(cookie)) {
-        let gone_ms = observation.at_ms - gone_since;
+        let gone_ms = observation.at_ms.saturating_sub(gone_since);
         return match gone_ms > grace_ms {
             true => Assessment::Hung(HangCause::RunGone { gone_ms, grace_ms }),
             false => Assessment::CannotTell("its processes are gone within the reaper's grace"),
@@ -112,7 +118,7 @@ fn assess(
     match used {
         None => Assessment::CannotTell("its CPU use was not watched long enough"),
         Some((cpu_ms, window_ms)) => {
-            let idle_below = u64::try_from(window_ms).unwrap_or(0) * IDLE_PERCENT / 100;
+            let idle_below = u64::try_from(window_ms).unwrap_or(0).saturating_mul(IDLE_PERCENT) / 100;
             match cpu_ms < idle_below {
                 true => Assessment::Hung(HangCause::Silent { silent_ms, cpu_ms, window_ms }),
                 false => Assessment::Moving,
@@ -129,8 +135,8 @@ fn families_of<'a>(observation: &'a Observation, tree: Option<&SupervisedTree>) 
 
 fn finding(observation: &Observation, job: &RunningJob, cause: HangCause, families: &[&Family]) -> Finding {
     let since_ms = match &cause {
-        HangCause::Silent { silent_ms, .. } => observation.at_ms - silent_ms,
-        HangCause::RunGone { gone_ms, .. } => observation.at_ms - gone_ms,
+        HangCause::Silent { silent_ms, .. } => began_ms(observation.at_ms, *silent_ms),
+        HangCause::RunGone { gone_ms, .. } => began_ms(observation.at_ms, *gone_ms),
     };
     let families = families.iter().map(|family| {
         let pids = family.members.iter().map(|member| member.key.pid);

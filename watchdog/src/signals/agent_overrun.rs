@@ -6,6 +6,7 @@
 
 use orch_contract::{ObservationDocument, RunningJob};
 
+use super::age::{NO_AGE, age_ms, began_ms};
 use super::{
     AgentOverrunFacts, CaseKey, Context, Ending, Entity, Facts, Finding, HeldScope, Severity, SignalKind,
     SignalState, hold_slot, readable_document, switched_off,
@@ -28,10 +29,14 @@ pub(super) fn derive(
     let share_percent = context.thresholds.overrun_percent;
     for job in &document.running_jobs {
         let entity = Entity::Job(job.job_id);
-        let age_ms = document.generated_at_ms - job.started_at_ms;
+        let Some(age_ms) = age_ms(document.generated_at_ms, job.started_at_ms) else {
+            let key = CaseKey { slot: SignalKind::AgentOverrun, entity };
+            states.push(SignalState::Held { scope: HeldScope::Case(key), reason: NO_AGE.to_owned() });
+            continue;
+        };
         // a core that publishes no limit has none to overrun
         let limited = job.limit_ms > 0;
-        let over = limited && i128::from(age_ms) * 100 > i128::from(job.limit_ms) * i128::from(share_percent);
+        let over = limited && percents(age_ms, 100) > percents(job.limit_ms, share_percent);
         let hung = CaseKey { slot: SignalKind::AgentHung, entity: entity.clone() };
         // a case that is open hangs until it was clear for long enough, or could not be looked at
         let told_as_hung = hung_jobs.contains(&job.job_id) || context.open.contains(&hung);
@@ -44,7 +49,7 @@ pub(super) fn derive(
                 signal: SignalKind::AgentOverrun,
                 entity,
                 severity: Severity::Warning,
-                since_ms: observation.at_ms - overrun_for_ms(job, age_ms, share_percent),
+                since_ms: began_ms(observation.at_ms, overrun_for_ms(job, age_ms, share_percent)),
                 facts: Facts::AgentOverrun(facts(document, job, age_ms, share_percent)),
             }));
         } else {
@@ -60,8 +65,13 @@ pub(super) fn derive(
 
 /// For how long the share is exceeded.
 fn overrun_for_ms(job: &RunningJob, age_ms: i64, share_percent: u32) -> i64 {
-    let share_ms = i128::from(job.limit_ms) * i128::from(share_percent) / 100;
-    age_ms - i64::try_from(share_ms).unwrap_or(age_ms)
+    let share_ms = percents(job.limit_ms, share_percent) / 100;
+    age_ms.saturating_sub(i64::try_from(share_ms).unwrap_or(age_ms))
+}
+
+/// This share of a time, in hundredths of a millisecond: wide enough for any two numbers.
+fn percents(ms: i64, percent: u32) -> i128 {
+    i128::from(ms).saturating_mul(i128::from(percent))
 }
 
 fn facts(
@@ -81,7 +91,7 @@ fn facts(
         age_ms,
         limit_ms: job.limit_ms,
         share_percent,
-        silent_ms: job.last_output_at_ms.map(|at| (document.generated_at_ms - at).max(0)),
+        silent_ms: job.last_output_at_ms.and_then(|at| super::age::age_ms(document.generated_at_ms, at)),
         cost_microusd: job.cost_microusd,
     }
 }

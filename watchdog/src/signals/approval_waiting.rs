@@ -7,6 +7,7 @@
 
 use orch_contract::{OpenTask, Standing, WaitsForKind};
 
+use super::age::{NO_AGE, age_ms, began_ms};
 use super::next_actor::{NextActor, next_actor};
 use super::{
     ApprovalFacts, CaseKey, Context, Ending, Entity, Facts, Finding, HeldScope, Memory, Severity, SignalKind,
@@ -43,16 +44,19 @@ pub(super) fn derive(
                 SignalState::Clear { key, how: Ending::PersonActed }
             }
             NextActor::Person => {
-                let waiting_ms = now - memory.waits_since(&task.work_item, task.stage_since_ms, now);
-                match waiting_ms > limit_ms {
-                    true => SignalState::Active(Finding {
+                let waits_ms = age_ms(now, task.stage_since_ms).map(|_| {
+                    now.saturating_sub(memory.waits_since(&task.work_item, task.stage_since_ms, now))
+                });
+                match waits_ms {
+                    None => SignalState::Held { scope: HeldScope::Case(key), reason: NO_AGE.to_owned() },
+                    Some(waiting_ms) if waiting_ms > limit_ms => SignalState::Active(Finding {
                         signal: SignalKind::ApprovalWaiting,
                         entity: key.entity,
                         severity: Severity::Info,
-                        since_ms: observation.at_ms - waiting_ms,
+                        since_ms: began_ms(observation.at_ms, waiting_ms),
                         facts: Facts::Approval(facts(task, waiting_ms, limit_ms)),
                     }),
-                    false => SignalState::Clear { key, how: Ending::AskedAgain },
+                    Some(_) => SignalState::Clear { key, how: Ending::AskedAgain },
                 }
             }
         };

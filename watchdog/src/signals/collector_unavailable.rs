@@ -1,6 +1,9 @@
 //! `collector_unavailable`: one of our own eyes is shut.
 //!
-//! For the core only answers that cannot be used count; a core that does not answer is `core_down`.
+//! The core is no eye of ours: one without a usable answer is `core_down`, one of another schema version
+//! `core_degraded`. A case of it that an earlier version began is held until the core is heard.
+
+use orch_contract::CoreState;
 
 use super::{
     CaseKey, CollectorFacts, CollectorName, Context, Ending, Entity, Facts, Finding, HeldScope, Severity,
@@ -19,10 +22,9 @@ pub(super) fn derive(
     }
     for collector in CollectorName::ALL {
         let entity = Entity::Collector(collector);
-        if let (CollectorName::Core, CoreSight::OtherSchema(_)) = (collector, &observation.core) {
-            // it cannot be read, and is told as degraded
+        if collector == CollectorName::Core && is_told_elsewhere(&observation.core) {
             let key = CaseKey { slot: SignalKind::CollectorUnavailable, entity };
-            let reason = "the core speaks another schema version".to_owned();
+            let reason = "told by the signals of the core".to_owned();
             states.push(SignalState::Held { scope: HeldScope::Case(key), reason });
             continue;
         }
@@ -36,14 +38,7 @@ pub(super) fn derive(
                 Collected::Unavailable(reason) => Some(reason.as_str().into()),
                 Collected::Fresh(_) | Collected::Off => None,
             },
-            CollectorName::Core => match &observation.core {
-                CoreSight::Unreadable(fault) => Some(fault.clone()),
-                CoreSight::Heard(_)
-                | CoreSight::Starting
-                | CoreSight::Down(_)
-                | CoreSight::OtherSchema(_)
-                | CoreSight::Off => None,
-            },
+            CollectorName::Core => None,
         };
         let Some(reason) = reason else {
             memory.available(collector);
@@ -71,4 +66,16 @@ fn narrower(seen: &ProcObservation) -> Option<String> {
         of(seen.unseen.len()),
         first.pid,
     ))
+}
+
+fn is_told_elsewhere(core: &CoreSight) -> bool {
+    match core {
+        CoreSight::Starting
+        | CoreSight::Down(_)
+        | CoreSight::Unreadable(_)
+        | CoreSight::OtherSchema(_)
+        | CoreSight::Awaited => true,
+        CoreSight::Heard(heard) => heard.document.core.state == CoreState::Starting,
+        CoreSight::Off => false,
+    }
 }

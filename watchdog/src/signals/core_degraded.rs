@@ -7,6 +7,7 @@
 
 use orch_contract::{ActorTick, CoreState, ObservationDocument, SCHEMA_VERSION};
 
+use super::age::{NO_AGE, age_ms};
 use super::{
     CaseKey, Context, CoreDegradedFacts, DegradedCause, Ending, Entity, Facts, Finding, Memory, Severity,
     SignalKind, SignalState, hold_slot, readable_document, switched_off,
@@ -33,9 +34,9 @@ pub(super) fn derive(
         memory.ended(SignalKind::CoreDegraded);
         return switched_off(SignalKind::CoreDegraded, context, states);
     }
-    let causes = match (&observation.core, readable_document(observation)) {
+    let (causes, untold) = match (&observation.core, readable_document(observation)) {
         (CoreSight::OtherSchema(found), _) => {
-            vec![DegradedCause::OtherSchema { found: *found, known: SCHEMA_VERSION }]
+            (vec![DegradedCause::OtherSchema { found: *found, known: SCHEMA_VERSION }], false)
         }
         (CoreSight::Heard(heard), Ok(document)) => match document.core.state {
             CoreState::Stopping => {
@@ -45,10 +46,20 @@ pub(super) fn derive(
         },
         (_, Err(reason)) => return hold_slot(SignalKind::CoreDegraded, reason, states),
         // a document can be read only where one was heard
-        (CoreSight::Starting | CoreSight::Down(_) | CoreSight::Unreadable(_) | CoreSight::Off, Ok(_)) => {
+        (
+            CoreSight::Starting
+            | CoreSight::Down(_)
+            | CoreSight::Unreadable(_)
+            | CoreSight::Awaited
+            | CoreSight::Off,
+            Ok(_),
+        ) => {
             return hold_slot(SignalKind::CoreDegraded, "no document", states);
         }
     };
+    if causes.is_empty() && untold {
+        return hold_slot(SignalKind::CoreDegraded, NO_AGE, states);
+    }
     if causes.is_empty() {
         memory.ended(SignalKind::CoreDegraded);
         let key = CaseKey { slot: SignalKind::CoreDegraded, entity: Entity::Core };
@@ -65,21 +76,28 @@ pub(super) fn derive(
     }));
 }
 
-fn causes_of(heard: &CoreObservation, memory: &mut Memory) -> Vec<DegradedCause> {
+/// What is wrong, and whether something could not be told.
+fn causes_of(heard: &CoreObservation, memory: &mut Memory) -> (Vec<DegradedCause>, bool) {
     let document = &heard.document;
     let first_ms = memory.document_came(document.generated_at_ms, heard.received_at_ms);
-    let mut causes: Vec<DegradedCause> =
-        document.actors.iter().filter_map(|actor| late_actor(document, actor)).collect();
-    let age_ms = heard.received_at_ms - first_ms;
+    let mut causes = Vec::new();
+    let mut untold = false;
+    for actor in &document.actors {
+        match lateness_ms(document, actor) {
+            Some(late_ms) => causes.extend(late_actor(actor, late_ms)),
+            None => untold = true,
+        }
+    }
+    let age_ms = heard.received_at_ms.saturating_sub(first_ms);
     let limit_ms = document_limit_ms(document);
     if age_ms > limit_ms {
         causes.push(DegradedCause::StaleDocument { age_ms, limit_ms });
     }
-    let ahead_ms = document.generated_at_ms - first_ms;
+    let ahead_ms = document.generated_at_ms.saturating_sub(first_ms);
     if ahead_ms.saturating_abs() > SKEW_LIMIT_MS {
         causes.push(DegradedCause::ClockSkew { ahead_ms, limit_ms: SKEW_LIMIT_MS });
     }
-    causes
+    (causes, untold)
 }
 
 fn late_limit_ms(period_ms: i64) -> i64 {
@@ -91,9 +109,11 @@ fn document_limit_ms(document: &ObservationDocument) -> i64 {
     late_limit_ms(document.actors.iter().map(|actor| actor.period_ms).min().unwrap_or(0))
 }
 
-fn late_actor(document: &ObservationDocument, actor: &ActorTick) -> Option<DegradedCause> {
-    let since_ms = actor.last_tick_at_ms.unwrap_or(document.core.started_at_ms);
-    let late_ms = document.generated_at_ms - since_ms;
+fn lateness_ms(document: &ObservationDocument, actor: &ActorTick) -> Option<i64> {
+    age_ms(document.generated_at_ms, actor.last_tick_at_ms.unwrap_or(document.core.started_at_ms))
+}
+
+fn late_actor(actor: &ActorTick, late_ms: i64) -> Option<DegradedCause> {
     let limit_ms = late_limit_ms(actor.period_ms);
     (late_ms > limit_ms).then(|| DegradedCause::LateActor {
         name: actor.name.clone(),

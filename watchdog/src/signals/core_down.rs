@@ -1,7 +1,13 @@
-//! `core_down`: the core does not answer.
+//! `core_down`: the core gives no answer that can be used.
 //!
-//! One failed poll makes it active; how many in a row make it fire is the `for` of its policy, so
-//! that the count survives a restart with the case. A core that says it is starting is not down.
+//! Every poll without a usable document counts, whatever came instead: nothing, a failure, a page of
+//! something else, a refused token. How many in a row make it fire is the `for` of its policy, so
+//! that the count survives a restart with the case. Over is what only a usable document ends, or one
+//! of another schema version, which is `core_degraded`. A core that says it is starting is not down,
+//! and not back either: such a poll changes nothing, since a core that is killed over and over says
+//! so in between.
+
+use orch_contract::CoreState;
 
 use super::{
     CaseKey, Context, CoreDownFacts, Ending, Entity, Facts, Finding, Severity, SignalKind, SignalState,
@@ -22,7 +28,7 @@ pub(super) fn derive(
         return switched_off(SignalKind::CoreDown, context, states);
     }
     let how = match &observation.core {
-        CoreSight::Down(reason) => {
+        CoreSight::Down(reason) | CoreSight::Unreadable(reason) => {
             let last_heard_ms = context.last_heard.map(|heard| heard.received_at_ms);
             let work_items = context.last_heard.map_or_else(Vec::new, |heard| {
                 let jobs = heard.document.running_jobs.iter();
@@ -42,10 +48,16 @@ pub(super) fn derive(
             }));
             return;
         }
+        CoreSight::Awaited => {
+            return hold_slot(SignalKind::CoreDown, "the core's first answer is awaited", states);
+        }
         CoreSight::Off => return hold_slot(SignalKind::CoreDown, "no core is configured", states),
-        CoreSight::Heard(_) => Ending::CoreAnswers,
-        CoreSight::Starting => Ending::CoreStarts,
-        CoreSight::Unreadable(_) | CoreSight::OtherSchema(_) => Ending::CoreUnreadable,
+        CoreSight::Heard(heard) => match heard.document.core.state {
+            CoreState::Starting => return hold_slot(SignalKind::CoreDown, "the core is starting", states),
+            CoreState::Ready | CoreState::Stopping | CoreState::Unknown => Ending::CoreAnswers,
+        },
+        CoreSight::Starting => return hold_slot(SignalKind::CoreDown, "the core is starting", states),
+        CoreSight::OtherSchema(_) => Ending::CoreOtherSchema,
     };
     memory.not_down();
     let key = CaseKey { slot: SignalKind::CoreDown, entity: Entity::Core };

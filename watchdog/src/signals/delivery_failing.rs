@@ -37,7 +37,7 @@ pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &
     let limit_ms = context.thresholds.delivery_age_ms;
     for backlog in context.channels {
         let entity = Entity::Channel(backlog.channel);
-        let late = backlog.oldest_at_ms.filter(|oldest| observation.at_ms - oldest > limit_ms);
+        let late = backlog.oldest_at_ms.filter(|oldest| observation.at_ms.saturating_sub(*oldest) > limit_ms);
         let Some(oldest_at_ms) = late else {
             let key = CaseKey { slot: SignalKind::DeliveryFailing, entity };
             states.push(SignalState::Clear { key, how: Ending::ChannelTakes });
@@ -50,7 +50,7 @@ pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &
             since_ms: oldest_at_ms,
             facts: Facts::Channel(ChannelFacts {
                 channel: backlog.channel,
-                waiting_ms: observation.at_ms - oldest_at_ms,
+                waiting_ms: observation.at_ms.saturating_sub(oldest_at_ms),
                 limit_ms,
                 notices: backlog.notices,
                 parked: backlog.parked.clone(),

@@ -58,8 +58,9 @@ pub(super) fn derive(
 }
 
 fn shortage(room: &DataDirectory, limit_percent: u32) -> Option<DiskShortage> {
-    let short =
-        |free: u64, total: u64| u128::from(free) * 100 < u128::from(total) * u128::from(limit_percent);
+    let short = |free: u64, total: u64| {
+        u128::from(free).saturating_mul(100) < u128::from(total).saturating_mul(u128::from(limit_percent))
+    };
     match (short(room.free_bytes, room.total_bytes), short(room.free_inodes, room.total_inodes)) {
         (true, true) => Some(DiskShortage::Both),
         (true, false) => Some(DiskShortage::Bytes),

@@ -68,10 +68,12 @@ pub enum Ending {
     ChannelTakes,
     /// The core answers again.
     CoreAnswers,
-    /// The core answers that it is starting.
+    /// The core answers again: it is starting; as an earlier version stored it.
     CoreStarts,
-    /// The core answers again, in a form that cannot be used.
+    /// The core answers again, in a form that cannot be used; as an earlier version stored it.
     CoreUnreadable,
+    /// The core answers again, with a document of another schema version.
+    CoreOtherSchema,
     /// The host has room again.
     HostHasRoom,
     /// A channel is no longer configured.

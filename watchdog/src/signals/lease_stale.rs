@@ -5,9 +5,10 @@
 
 use orch_contract::{Lease, ObservationDocument};
 
+use super::age::{NO_AGE, age_ms, began_ms};
 use super::{
-    CaseKey, Context, Ending, Entity, Facts, Finding, LeaseFacts, Severity, SignalKind, SignalState,
-    StaleCause, hold_slot, readable_document, switched_off,
+    CaseKey, Context, Ending, Entity, Facts, Finding, HeldScope, LeaseFacts, Severity, SignalKind,
+    SignalState, StaleCause, hold_slot, readable_document, switched_off,
 };
 use crate::observe::Observation;
 
@@ -21,17 +22,27 @@ pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &
     };
     for lease in &document.leases {
         let entity = Entity::WorkItem(lease.work_item.clone());
-        let Some(cause) = stale(document, lease, context.thresholds.lease_age_ms) else {
-            let key = CaseKey { slot: SignalKind::LeaseStale, entity };
-            states.push(SignalState::Clear { key, how: Ending::LeaseOwned });
-            continue;
+        let age_ms = age_ms(document.generated_at_ms, lease.acquired_at_ms);
+        let key = || CaseKey { slot: SignalKind::LeaseStale, entity: entity.clone() };
+        let cause = match stale(document, lease, age_ms, context.thresholds.lease_age_ms) {
+            Judgement::Stale(cause) => cause,
+            Judgement::Owned => {
+                states.push(SignalState::Clear { key: key(), how: Ending::LeaseOwned });
+                continue;
+            }
+            Judgement::CannotTell => {
+                let (scope, reason) = (HeldScope::Case(key()), NO_AGE.to_owned());
+                states.push(SignalState::Held { scope, reason });
+                continue;
+            }
         };
-        let age_ms = document.generated_at_ms - lease.acquired_at_ms;
+        // an earlier life's lease may well carry a time that this life cannot place
+        let age_ms = age_ms.unwrap_or(0);
         states.push(SignalState::Active(Finding {
             signal: SignalKind::LeaseStale,
             entity,
             severity: Severity::Critical,
-            since_ms: observation.at_ms - age_ms.max(0),
+            since_ms: began_ms(observation.at_ms, age_ms),
             facts: Facts::Lease(LeaseFacts {
                 work_item: lease.work_item.clone(),
                 repo: lease.repo.clone(),
@@ -45,18 +56,34 @@ pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &
     }
 }
 
+/// What can be said of one lease.
+enum Judgement {
+    Stale(StaleCause),
+    Owned,
+    CannotTell,
+}
+
 /// Ages are taken on the core's clock alone, so that a skew between two hosts cannot raise this.
-fn stale(document: &ObservationDocument, lease: &Lease, limit_ms: Option<i64>) -> Option<StaleCause> {
+fn stale(
+    document: &ObservationDocument,
+    lease: &Lease,
+    age_ms: Option<i64>,
+    limit_ms: Option<i64>,
+) -> Judgement {
     if lease.owner.core_boot_id != document.core.boot_id {
-        return Some(StaleCause::EarlierBoot);
+        return Judgement::Stale(StaleCause::EarlierBoot);
     }
     if lease.owner.alive == Some(false) {
-        return Some(StaleCause::OwnerGone);
+        return Judgement::Stale(StaleCause::OwnerGone);
     }
     // a core without projects has no time-outs to add up: nothing can be said of an age
     let limit_ms = limit_ms.unwrap_or(document.timeouts.edge_sum_ms);
     if limit_ms <= 0 {
-        return None;
+        return Judgement::Owned;
     }
-    (document.generated_at_ms - lease.acquired_at_ms > limit_ms).then_some(StaleCause::TooOld(limit_ms))
+    match age_ms {
+        Some(age_ms) if age_ms > limit_ms => Judgement::Stale(StaleCause::TooOld(limit_ms)),
+        Some(_) => Judgement::Owned,
+        None => Judgement::CannotTell,
+    }
 }

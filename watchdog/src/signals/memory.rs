@@ -69,10 +69,11 @@ impl Memory {
             present.insert(run.cookie);
             let memory = self.runs.entry(run.cookie).or_default();
             // a member that ended takes its CPU out of the sum: such a step credits nothing
-            memory.credited_cpu_ms += match memory.samples.is_empty() {
+            let credit_ms = match memory.samples.is_empty() {
                 true => 0,
                 false => run.cpu_ms.saturating_sub(memory.last_cpu_ms),
             };
+            memory.credited_cpu_ms = memory.credited_cpu_ms.saturating_add(credit_ms);
             memory.last_cpu_ms = run.cpu_ms;
             memory.last_seen_ms = now;
             memory.gone_since_ms = None;
@@ -125,8 +126,9 @@ impl Memory {
     /// was not watched that long.
     pub(super) fn cpu_over(&self, cookie: u64, now: i64, window_ms: i64) -> Option<(u64, i64)> {
         let memory = self.runs.get(&cookie)?;
-        let (from, credited) = memory.samples.iter().rev().find(|(at, _)| *at <= now - window_ms)?;
-        Some((memory.credited_cpu_ms - credited, now - from))
+        let (from, credited) =
+            memory.samples.iter().rev().find(|(at, _)| *at <= now.saturating_sub(window_ms))?;
+        Some((memory.credited_cpu_ms.saturating_sub(*credited), now.saturating_sub(*from)))
     }
 
     /// Since when no process carries a cookie that was once seen; absent while one does or when
@@ -210,12 +212,12 @@ impl RunMemory {
     /// Adds a sample when the last is old enough, and drops those that no window needs.
     fn sample(&mut self, now: i64, window_ms: i64) {
         let spacing = (window_ms / SAMPLES_A_WINDOW).max(1);
-        if self.samples.last().is_none_or(|(at, _)| now - at >= spacing || now < *at) {
+        if self.samples.last().is_none_or(|(at, _)| now.saturating_sub(*at) >= spacing || now < *at) {
             self.samples.retain(|(at, _)| *at <= now);
             self.samples.push((now, self.credited_cpu_ms));
         }
         // one sample at or before the window's start must stay
-        while self.samples.get(1).is_some_and(|(at, _)| *at <= now - window_ms) {
+        while self.samples.get(1).is_some_and(|(at, _)| *at <= now.saturating_sub(window_ms)) {
             self.samples.remove(0);
         }
     }

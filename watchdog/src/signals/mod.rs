@@ -5,6 +5,7 @@
 //! goes out. It does not decide what is announced (`cases`) nor how it reads (`notify::text`).
 //! Invariant: what a collector could not see is *held*, never reported as clear.
 
+mod age;
 mod agent_hung;
 mod agent_overrun;
 mod approval_waiting;
@@ -261,6 +262,7 @@ fn readable_document(observation: &Observation) -> Result<&ObservationDocument, 
         CoreSight::Down(reason) => Err(format!("the core does not answer: {reason}")),
         CoreSight::Unreadable(reason) => Err(format!("the core's answer cannot be used: {reason}")),
         CoreSight::OtherSchema(found) => Err(format!("the core's document has schema version {found}")),
+        CoreSight::Awaited => Err("the core's first answer is awaited".to_owned()),
         CoreSight::Off => Err("no core is configured".to_owned()),
     }
 }

@@ -47,13 +47,13 @@ pub(super) fn assess(
         Ownership::OwnerUnknown => return Assessment::No,
     };
     let since = memory.orphan_since(&family.key, now);
-    let orphan_for = now - since;
+    let orphan_for = now.saturating_sub(since);
     let too_young = foreign && family.awake_age_ms < thresholds.foreign_grace_ms;
     if orphan_for < thresholds.orphan_grace_ms || too_young {
         return Assessment::WithinGrace;
     }
     match family.cpu_share {
-        None if orphan_for < CPU_UNKNOWN_HELD_MS.max(2 * thresholds.orphan_grace_ms) => {
+        None if orphan_for < CPU_UNKNOWN_HELD_MS.max(thresholds.orphan_grace_ms.saturating_mul(2)) => {
             Assessment::WithinGrace
         }
         Some(share) if share >= SPINNING_SHARE => Assessment::Active(Severity::Critical, since),

@@ -5,7 +5,7 @@
 
 use super::{
     CaseKey, Context, CoreWord, Ending, Entity, Facts, Finding, HeldScope, Judged, Memory, Ownership,
-    ProcessFacts, SignalKind, SignalState, proc_blocking, proc_orphaned, switched_off,
+    ProcessFacts, SignalKind, SignalState, proc_blocking, proc_orphaned, readable_document, switched_off,
 };
 use crate::evidence::Evidence;
 use crate::observe::{Collected, Cookie, CoreSight, Family, Observation, ProcessKey};
@@ -82,14 +82,15 @@ pub(super) fn derive(
 /// Judges by this tick's document. By an older one only what cannot un-happen counts: a run that
 /// had ended has still ended; everything else is "owner unknown".
 fn judge(observation: &Observation, context: &Context<'_>, family: &Family) -> Judged {
-    match &observation.core {
-        CoreSight::Heard(heard) => return (context.judge)(family, CoreWord::Document(&heard.document)),
-        CoreSight::Off => return (context.judge)(family, CoreWord::Off),
-        CoreSight::Starting | CoreSight::Down(_) | CoreSight::Unreadable(_) | CoreSight::OtherSchema(_) => {}
+    if observation.core == CoreSight::Off {
+        return (context.judge)(family, CoreWord::Off);
+    }
+    if let Ok(document) = readable_document(observation) {
+        return (context.judge)(family, CoreWord::Document(document));
     }
     let without = (context.judge)(family, CoreWord::Silent);
     let Some(heard) = context.last_heard else { return without };
-    let age_s = (observation.at_ms - heard.received_at_ms).max(0) / 1_000;
+    let age_s = observation.at_ms.saturating_sub(heard.received_at_ms).max(0) / 1_000;
     let by_last_word = (context.judge)(family, CoreWord::Document(&heard.document));
     if let (Ownership::Orphan, Cookie::Run(cookie)) = (by_last_word.ownership, family.cookie) {
         let cookie = cookie.to_string();

@@ -6,6 +6,7 @@
 
 use orch_contract::{CoreState, ObservationDocument, QueuedJob};
 
+use super::age::{NO_AGE, age_ms, began_ms};
 use super::{
     CaseKey, Context, Ending, Entity, Facts, Finding, QueueStalledFacts, Severity, SignalKind, SignalState,
     hold_slot, readable_document, switched_off,
@@ -26,7 +27,9 @@ pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &
     let limit_ms = context.thresholds.queue_age_ms;
     let runnable: Vec<&QueuedJob> =
         document.queued_jobs.iter().filter(|job| is_runnable(document, job)).collect();
-    let oldest = runnable.iter().min_by_key(|job| (runnable_since_ms(job), job.job_id));
+    let has_age = |job: &&&QueuedJob| age_ms(document.generated_at_ms, runnable_since_ms(job)).is_some();
+    let some_without_age = !runnable.iter().all(|job| has_age(&job));
+    let oldest = runnable.iter().min_by_key(|job| (!has_age(job), runnable_since_ms(job), job.job_id));
     let clear = |how: Ending| SignalState::Clear {
         key: CaseKey { slot: SignalKind::QueueStalled, entity: Entity::Core },
         how,
@@ -35,14 +38,19 @@ pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &
         _ if document.slots.agents_free == 0 => clear(Ending::SlotsTaken),
         None => clear(Ending::QueueEmpty),
         Some(job) => {
-            let waiting_ms = document.generated_at_ms - runnable_since_ms(job);
-            match waiting_ms > limit_ms {
-                false => clear(Ending::JobsStart),
-                true => SignalState::Active(Finding {
+            let waits_ms = age_ms(document.generated_at_ms, runnable_since_ms(job));
+            match waits_ms {
+                // the oldest of those that have an age is asked: it has none when none has
+                None => return hold_slot(SignalKind::QueueStalled, NO_AGE, states),
+                Some(waiting_ms) if waiting_ms <= limit_ms && some_without_age => {
+                    return hold_slot(SignalKind::QueueStalled, NO_AGE, states);
+                }
+                Some(waiting_ms) if waiting_ms <= limit_ms => clear(Ending::JobsStart),
+                Some(waiting_ms) => SignalState::Active(Finding {
                     signal: SignalKind::QueueStalled,
                     entity: Entity::Core,
                     severity: Severity::Warning,
-                    since_ms: observation.at_ms - waiting_ms,
+                    since_ms: began_ms(observation.at_ms, waiting_ms),
                     facts: Facts::QueueStalled(QueueStalledFacts {
                         job_id: job.job_id,
                         work_item: job.work_item.clone(),

@@ -6,6 +6,7 @@
 
 use orch_contract::{ObservationDocument, OpenTask};
 
+use super::age::{NO_AGE, age_ms, began_ms};
 use super::next_actor::{NextActor, next_actor};
 use super::{
     ActorWord, CaseKey, Context, Ending, Entity, Facts, Finding, HeldScope, Severity, SignalKind,
@@ -45,22 +46,25 @@ pub(super) fn derive(observation: &Observation, context: &Context<'_>, states: &
     for task in &document.tasks {
         let key = CaseKey { slot: SignalKind::StageStuck, entity: Entity::Task(task.work_item.clone()) };
         let limit_ms = context.thresholds.stage_age_ms.unwrap_or_else(|| limit_ms(document, &task.stage));
-        let age_ms = document.generated_at_ms - task.stage_since_ms;
-        states.push(match next_actor(task) {
-            NextActor::Person => SignalState::Clear { key, how: Ending::WaitsForPerson },
-            NextActor::Nobody => SignalState::Clear { key, how: Ending::TaskFinished },
-            NextActor::CannotTell => SignalState::Held {
+        let age_ms = age_ms(document.generated_at_ms, task.stage_since_ms);
+        states.push(match (next_actor(task), age_ms) {
+            (NextActor::Person, _) => SignalState::Clear { key, how: Ending::WaitsForPerson },
+            (NextActor::Nobody, _) => SignalState::Clear { key, how: Ending::TaskFinished },
+            (NextActor::CannotTell, _) => SignalState::Held {
                 scope: HeldScope::Case(key),
                 reason: "the core uses a word that this watchdog does not know".to_owned(),
             },
-            NextActor::Machine if age_ms > limit_ms => SignalState::Active(Finding {
+            (NextActor::Machine, Some(age_ms)) if age_ms > limit_ms => SignalState::Active(Finding {
                 signal: SignalKind::StageStuck,
                 entity: key.entity,
                 severity: Severity::Warning,
-                since_ms: observation.at_ms - (age_ms - limit_ms),
+                since_ms: began_ms(observation.at_ms, age_ms.saturating_sub(limit_ms)),
                 facts: Facts::StageStuck(facts(task, age_ms, limit_ms)),
             }),
-            NextActor::Machine => {
+            (NextActor::Machine, None) => {
+                SignalState::Held { scope: HeldScope::Case(key), reason: NO_AGE.to_owned() }
+            }
+            (NextActor::Machine, Some(_)) => {
                 SignalState::Clear { key, how: Ending::WithinStageLimit { stage: task.stage.clone() } }
             }
         });

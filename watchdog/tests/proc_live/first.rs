@@ -122,6 +122,13 @@ async fn the_end_of_a_root_is_told_at_once_and_once() {
     let (_, run) = zoo.shell_with_run("", "");
     let mut collector = collector();
     let families: Vec<Family> = family_of(&pass(&mut collector), run).into_iter().collect();
+    let mut full = EndWatch::with_room(0);
+    full.follow(&families, collector.reader());
+    assert_eq!(
+        (full.watched(), full.unwatched(), full.refusal()),
+        (0, 1, None),
+        "beyond its room the tick is left"
+    );
     let mut watch = EndWatch::default();
     watch.follow(&families, collector.reader());
     assert_eq!((watch.watched(), watch.unwatched(), watch.refusal()), (1, 0, None));

@@ -109,7 +109,9 @@ impl Ledger {
 
     /// Everything was taken at `now_ms`: forgets what surely is known to be over.
     pub fn taken(&mut self, now_ms: i64) {
-        self.rows.retain(|row| row.ended_at_ms.is_none_or(|ended| now_ms < ended + CLOCKS_DIFFER_MS));
+        self.rows.retain(|row| {
+            row.ended_at_ms.is_none_or(|ended| now_ms < ended.saturating_add(CLOCKS_DIFFER_MS))
+        });
     }
 
     /// Whether there is nothing to tell.

@@ -135,7 +135,8 @@ pub fn notice(notice: &Notice, voice: &Voice) -> Words {
             return over(&claim, finding, voice);
         }
     };
-    let mut lines = vec![prose(language.since(finding.since_ms, notice.at_ms - finding.since_ms))];
+    let mut lines =
+        vec![prose(language.since(finding.since_ms, notice.at_ms.saturating_sub(finding.since_ms)))];
     lines.extend(repeated.map(prose));
     lines.extend(told.details.into_iter().map(Line::Prose));
     lines.push(Line::Prose(told.effect));

@@ -82,7 +82,7 @@ async fn bad_answers_freeze_what_was_told_and_name_the_core_itself() {
         (Answer::Failing, Some(SignalKind::CoreDown)),
         (Answer::Silent, Some(SignalKind::CoreDown)),
         (Answer::BrokenOff(spoilt.clone()), Some(SignalKind::CoreDown)),
-        (Answer::Half(spoilt.clone()), Some(SignalKind::CollectorUnavailable)),
+        (Answer::Half(spoilt.clone()), Some(SignalKind::CoreDown)),
         (Answer::Newer, Some(SignalKind::CoreDegraded)),
     ] {
         let mut world = World::new();

@@ -14,6 +14,7 @@ pub(super) const TICK: i64 = 15_000;
 pub(super) const HOUR: i64 = 60 * MINUTE;
 
 /// A watchdog without its rims.
+#[derive(Clone)]
 pub(super) struct World {
     pub(super) now: i64,
     pub(super) thresholds: Thresholds,
@@ -70,6 +71,15 @@ impl World {
 
     pub(super) fn firing(&self, signal: SignalKind) -> usize {
         self.state.firing().filter(|case| case.finding.signal == signal).count()
+    }
+
+    /// Why the core counts as down.
+    pub(super) fn reasons(&self) -> Vec<crate::observe::Fault> {
+        let reason = |case: &crate::cases::Case| match &case.finding.facts {
+            Facts::CoreDown(facts) => Some(facts.reason.clone()),
+            _ => None,
+        };
+        self.state.firing().filter_map(reason).collect()
     }
 }
 
@@ -189,12 +199,12 @@ const ROWS: [Row; 6] = [
         signal: SignalKind::CoreDegraded,
         severity: "warning",
         spoil: |document| {
-            let actor = |name: &str, last| ActorTick {
+            let actor = |name: &str, period_ms, last| ActorTick {
                 name: name.into(),
-                period_ms: 30_000,
+                period_ms,
                 last_tick_at_ms: Some(last),
             };
-            document.actors = vec![actor("reaper", NOW - HOUR), actor("monitor", i64::MAX)];
+            document.actors = vec![actor("reaper", 30_000, NOW - HOUR), actor("monitor", 10 * HOUR, NOW)];
         },
         mend: |document| document.actors.retain(|actor| actor.name == "monitor"),
         how: "its documents and actors are on time, and the clocks agree",

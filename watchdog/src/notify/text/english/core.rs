@@ -16,11 +16,21 @@ impl CoreFindings for English {
         if !facts.work_items.is_empty() {
             details.push(Said::of("jobs ran then of: ").names(facts.work_items.iter().map(String::as_str)));
         }
+        let (claim, follows) = match facts.reason.is_of_an_answer() {
+            false => (
+                "the core does not answer: ",
+                "no task moves; jobs and leases cannot be judged until it answers",
+            ),
+            true => (
+                "the core's answer cannot be used: ",
+                "tasks may still move; they, jobs and leases cannot be judged until it can",
+            ),
+        };
         Told {
-            what: Said::of("the core does not answer: ").and(self.fault(&facts.reason)),
+            what: Said::of(claim).and(self.fault(&facts.reason)),
             subject: Said::of("outage of the core"),
             details,
-            effect: effect("no task moves; jobs and leases cannot be judged until it answers"),
+            effect: effect(follows),
         }
     }
 

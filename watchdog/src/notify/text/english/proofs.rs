@@ -93,6 +93,7 @@ impl Proofs for English {
             Ending::CoreAnswers => "the core answers again",
             Ending::CoreStarts => "the core answers again: it is starting",
             Ending::CoreUnreadable => "the core answers again, in a form that cannot be used",
+            Ending::CoreOtherSchema => "the core answers again, in another schema version",
             Ending::HostHasRoom => "the host has room again",
             Ending::ChannelUnconfigured => "the channel is no longer configured",
             Ending::CanLook => "it can look again",

@@ -19,11 +19,21 @@ impl CoreFindings for Russian {
         if !facts.work_items.is_empty() {
             details.push(Said::of("тогда шли задания: ").names(facts.work_items.iter().map(String::as_str)));
         }
+        let (claim, follows) = match facts.reason.is_of_an_answer() {
+            false => (
+                core_name().text(" не отвечает: "),
+                "задачи не движутся; о заданиях и арендах нельзя судить, пока нет ответа",
+            ),
+            true => (
+                Said::of("ответ ").and(core_name()).text(" непригоден: "),
+                "задачи могут двигаться; о них, заданиях и арендах нельзя судить, пока ответ непригоден",
+            ),
+        };
         Told {
-            what: core_name().text(" не отвечает: ").and(self.fault(&facts.reason)),
+            what: claim.and(self.fault(&facts.reason)),
             subject: Said::of("недоступность ").and(core_name()),
             details,
-            effect: effect("задачи не движутся; о заданиях и арендах нельзя судить, пока нет ответа"),
+            effect: effect(follows),
         }
     }
 

@@ -89,6 +89,7 @@ impl Proofs for Russian {
             Ending::ChannelTakes => Said::of("канал снова принимает"),
             Ending::CoreAnswers => core_name().text(" снова отвечает"),
             Ending::CoreStarts => core_name().text(" снова отвечает: запускается"),
+            Ending::CoreOtherSchema => core_name().text(" снова отвечает, но документом другой версии схемы"),
             Ending::CoreUnreadable => core_name().text(" снова отвечает, но ответ непригоден"),
             Ending::HostHasRoom => Said::of("хосту снова хватает ресурсов"),
             Ending::ChannelUnconfigured => Said::of("канал больше не настроен"),
