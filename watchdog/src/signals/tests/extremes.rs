@@ -213,7 +213,7 @@ proptest! {
             let core = CoreSight::Heard(Box::new(CoreObservation { document, received_at_ms }));
             for notice in world.notices(core) {
                 for locale in Locale::ALL {
-                    let voice = Voice { host: "h".into(), runbook_url: "r".into(), locale };
+                    let voice = Voice { host: "h".into(), runbook_url: None, locale };
                     prop_assert!(text::notice(&notice, &voice).headline.characters() > 0);
                 }
             }
