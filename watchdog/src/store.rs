@@ -143,6 +143,9 @@ impl Durable {
         self.history = newest(rows.collect(), HISTORY_KEPT);
         let rows = old.commands.into_iter().chain(std::mem::take(&mut self.commands));
         self.commands = newest(rows.collect(), COMMANDS_KEPT);
+        for (channel, wait) in old.waits {
+            self.waits.entry(channel).or_insert(wait);
+        }
     }
 
     /// Remembers a command.

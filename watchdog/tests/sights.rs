@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+#[expect(dead_code, reason = "nobody is killed here")]
 mod program;
 mod support;
 
