@@ -1,5 +1,7 @@
 //! The parsers against recorded entries, hostile text, and procfs's own reading of the same files.
 
+#![expect(clippy::expect_used, reason = "the helpers of a test fail it")]
+
 use std::path::{Path, PathBuf};
 
 use proc_identity::host::{Memory, Pressure, PressureKind, parse_pressure, read_memory, read_pressure};

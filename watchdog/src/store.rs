@@ -422,7 +422,7 @@ impl Store {
             Ok(()) => *self.address.lock().unwrap_or_else(PoisonError::into_inner) = None,
             // tried again with the next save, which is what ails then
             Err(error) => {
-                tracing::warn!(error = %error, address, "could not write down where HTTP is served")
+                tracing::warn!(error = %error, address, "could not write down where HTTP is served");
             }
         }
     }

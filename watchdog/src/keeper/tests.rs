@@ -18,7 +18,10 @@ enum Mood {
 
 /// A disk with moods; it keeps what it took.
 #[derive(Clone)]
-struct Moody(Arc<(Mutex<(Mood, Option<Durable>)>, Condvar)>);
+struct Moody(Arc<Watched>);
+
+/// A mood and what was saved last.
+type Watched = (Mutex<(Mood, Option<Durable>)>, Condvar);
 
 impl Moody {
     fn new(mood: Mood) -> Self {
