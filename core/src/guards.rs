@@ -68,7 +68,10 @@ impl Guards {
     /// Whether a guard stands.
     #[must_use]
     #[cfg_attr(not(debug_assertions), expect(clippy::unused_self, reason = "release builds lift nothing"))]
-    #[cfg_attr(not(debug_assertions), expect(clippy::missing_const_for_fn, reason = "not const in debug builds"))]
+    #[cfg_attr(
+        not(debug_assertions),
+        expect(clippy::missing_const_for_fn, reason = "not const in debug builds")
+    )]
     pub fn stands(&self, guard: Guard) -> bool {
         #[cfg(debug_assertions)]
         return self.lifted.load(Ordering::Relaxed) & guard as u32 == 0;

@@ -126,10 +126,7 @@ impl Drop for GatesHeld<'_> {
 
 /// A look at a candidate, which can be stopped and done again.
 const fn is_gate(kind: ProcessKind) -> bool {
-    matches!(
-        kind,
-        ProcessKind::Retest | ProcessKind::Coverage | ProcessKind::Security | ProcessKind::Staging
-    )
+    matches!(kind, ProcessKind::Retest | ProcessKind::Coverage | ProcessKind::Security | ProcessKind::Staging)
 }
 
 /// A run on the list of watched ones, from before its first step to its recorded end: whoever asks
@@ -160,7 +157,16 @@ impl Runs {
         self_exe: PathBuf,
         base_env: BTreeMap<String, String>,
     ) -> Self {
-        Self { store, clock, config, dir, self_exe, base_env, watched: Mutex::default(), held: Mutex::default() }
+        Self {
+            store,
+            clock,
+            config,
+            dir,
+            self_exe,
+            base_env,
+            watched: Mutex::default(),
+            held: Mutex::default(),
+        }
     }
 
     /// Directory of a run.

@@ -398,7 +398,9 @@ pub fn is_parked(task: &Task) -> bool {
         Standing::Blocked { cause, .. } => {
             cause.starts_with(ROBBED) || (cause.starts_with("effect ") && cause.contains(IN_DOUBT))
         }
-        Standing::Moving {} | Standing::Waiting { .. } | Standing::Held { .. } | Standing::Finished {} => false,
+        Standing::Moving {} | Standing::Waiting { .. } | Standing::Held { .. } | Standing::Finished {} => {
+            false
+        }
     }
 }
 

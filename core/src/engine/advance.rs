@@ -9,7 +9,9 @@ use crate::{
         ids::{TaskId, WorkItemKey},
         stage::{Edge, Stage, Step},
         task::Standing,
-        transition::{Checked, Command, Decision, Facts, Outcome, Refusal, Work, decide, is_parked, rests_until},
+        transition::{
+            Checked, Command, Decision, Facts, Outcome, Refusal, Work, decide, is_parked, rests_until,
+        },
         verdict::{InfraClass, Verdict, Waitee},
     },
     gates,

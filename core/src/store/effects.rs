@@ -7,7 +7,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{LeaseProof, Store, StoreError, leases, tasks};
 use crate::{
-    domain::{actor::Actor, effect::EffectKind, event::Event, ids::{Fencing, TaskId}},
+    domain::{
+        actor::Actor,
+        effect::EffectKind,
+        event::Event,
+        ids::{Fencing, TaskId},
+    },
     guards::{Guard, Guards},
 };
 

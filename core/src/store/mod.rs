@@ -78,7 +78,13 @@ impl Store {
     pub fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
         let writer = writer::Writer::start(path)?;
         let readers = readers::Readers::new(path);
-        Ok(Self { writer, readers, identity: Arc::new(identity), owners: OwnerRegistry::default(), guards: Guards::default() })
+        Ok(Self {
+            writer,
+            readers,
+            identity: Arc::new(identity),
+            owners: OwnerRegistry::default(),
+            guards: Guards::default(),
+        })
     }
 
     /// Who we are.

@@ -22,7 +22,12 @@ pub struct NoticeRow {
 const NOTICES_MAX: u32 = 20;
 
 /// Puts a notice into the transaction of what it tells.
-pub(super) fn insert(tx: &Transaction<'_>, task: TaskId, notice: &Notice, at_ms: i64) -> Result<(), StoreError> {
+pub(super) fn insert(
+    tx: &Transaction<'_>,
+    task: TaskId,
+    notice: &Notice,
+    at_ms: i64,
+) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO notice (task_id, what, at_ms) VALUES (?1, ?2, ?3)",
         params![task.0, tasks::json(notice)?, at_ms],
@@ -74,9 +79,12 @@ impl Store {
     pub async fn notice_told(&self, id: i64, at_ms: i64) -> Result<bool, StoreError> {
         self.writer
             .write("notice_told", move |tx| {
-                tx.execute("UPDATE notice SET told_at_ms = ?2 WHERE id = ?1 AND told_at_ms IS NULL", params![id, at_ms])
-                    .map(|n| n == 1)
-                    .map_err(tasks::failed("notice_told"))
+                tx.execute(
+                    "UPDATE notice SET told_at_ms = ?2 WHERE id = ?1 AND told_at_ms IS NULL",
+                    params![id, at_ms],
+                )
+                .map(|n| n == 1)
+                .map_err(tasks::failed("notice_told"))
             })
             .await
     }

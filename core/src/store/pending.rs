@@ -15,7 +15,8 @@ use crate::{
     guards::Guard,
 };
 
-pub(super) const SELECT_PENDING: &str = "SELECT pending_trigger.task_id, pending_trigger.actor, task.work_item
+pub(super) const SELECT_PENDING: &str =
+    "SELECT pending_trigger.task_id, pending_trigger.actor, task.work_item
      FROM pending_trigger JOIN task ON task.id = pending_trigger.task_id ORDER BY stored_at_ms, 1, 2";
 
 /// A trigger whose task has no live owner any more.
@@ -66,7 +67,9 @@ impl Store {
             .readers
             .read("pending", |connection| {
                 connection
-                    .query_row("SELECT NOT EXISTS (SELECT 1 FROM pending_trigger)", [], |row| row.get::<_, bool>(0))
+                    .query_row("SELECT NOT EXISTS (SELECT 1 FROM pending_trigger)", [], |row| {
+                        row.get::<_, bool>(0)
+                    })
                     .map_err(|source| StoreError::Read { query: "pending", source })
             })
             .await?;
@@ -78,7 +81,9 @@ impl Store {
                 let fail = tasks::failed("take_pending");
                 let mut statement = tx.prepare_cached(SELECT_PENDING).map_err(&fail)?;
                 let found = statement
-                    .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))
+                    .query_map([], |row| {
+                        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+                    })
                     .and_then(Iterator::collect::<Result<Vec<_>, _>>)
                     .map_err(&fail)?;
                 let mut taken = Vec::new();
@@ -87,8 +92,11 @@ impl Store {
                     if leases::has_live_owner(tx, task, &boot, &owners)? {
                         continue;
                     }
-                    tx.execute("DELETE FROM pending_trigger WHERE task_id = ?1 AND actor = ?2", params![task.0, actor])
-                        .map_err(&fail)?;
+                    tx.execute(
+                        "DELETE FROM pending_trigger WHERE task_id = ?1 AND actor = ?2",
+                        params![task.0, actor],
+                    )
+                    .map_err(&fail)?;
                     let actor = Actor::parse(&actor)
                         .ok_or_else(|| StoreError::damaged("pending_trigger", format!("actor `{actor}`")))?;
                     let key = WorkItemKey::parse(&key).map_err(|error| StoreError::damaged("task", error))?;
@@ -146,7 +154,9 @@ impl Store {
             .read("kept_commands", |connection| {
                 let read = |source| StoreError::Read { query: "kept_commands", source };
                 let mut statement = connection
-                    .prepare_cached("SELECT task_id, command, detail, who, why FROM kept_command ORDER BY stored_at_ms")
+                    .prepare_cached(
+                        "SELECT task_id, command, detail, who, why FROM kept_command ORDER BY stored_at_ms",
+                    )
                     .map_err(read)?;
                 let rows = statement
                     .query_map([], |row| {
@@ -156,7 +166,12 @@ impl Store {
                             // the only other word that the column admits
                             _ => Command::Cancel,
                         };
-                        Ok(KeptCommand { task: TaskId(row.get(0)?), command, who: row.get(3)?, why: row.get(4)? })
+                        Ok(KeptCommand {
+                            task: TaskId(row.get(0)?),
+                            command,
+                            who: row.get(3)?,
+                            why: row.get(4)?,
+                        })
                     })
                     .map_err(read)?;
                 rows.collect::<Result<_, _>>().map_err(read)

@@ -120,4 +120,3 @@ fn died(
         lease.held && judge_owner(&lease.row, boot, owners.is_live(lease.row.owner)) != OwnerLiveness::Live
     }))
 }
-

@@ -290,10 +290,7 @@ async fn a_kept_command_outlives_the_core_and_a_later_one_takes_its_place() {
     let row = fixture.task(1).await;
     let kept = |command| KeptCommand { task: row.id, command, who: "ada".into(), why: "w".into() };
     fixture.store.keep_command(kept(Command::RollBack { why: "f".into() }), 1).await.unwrap();
-    assert_eq!(
-        fixture.store.kept_commands().await.unwrap(),
-        [kept(Command::RollBack { why: "f".into() })]
-    );
+    assert_eq!(fixture.store.kept_commands().await.unwrap(), [kept(Command::RollBack { why: "f".into() })]);
     fixture.store.keep_command(kept(Command::Cancel), 2).await.unwrap();
     let next = fixture.next_life("second");
     assert_eq!(next.kept_commands().await.unwrap(), [kept(Command::Cancel)]);
