@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod chain;
+mod chat;
 pub mod cli;
 pub mod clock;
 pub mod config;

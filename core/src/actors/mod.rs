@@ -8,6 +8,7 @@ mod agents;
 mod ci;
 mod finalizer;
 mod monitor;
+mod notices;
 mod reaper;
 mod reconciler;
 mod settle;
@@ -50,6 +51,7 @@ pub fn start(stage: &Stage) {
     keep(stage, "finalizer", finalizer::run);
     keep(stage, "reaper", reaper::run);
     keep(stage, "reconciler", reconciler::run);
+    keep(stage, "notices", notices::run);
 }
 
 /// Runs an actor, again after each panic, until it is told to end.

@@ -10,7 +10,7 @@ use super::{
     job::Role,
     stage::Stage,
     task::{Standing, Task},
-    verdict::{Verdict, Waitee},
+    verdict::{GateKind, Verdict, Waitee},
 };
 
 /// What somebody asks for.
@@ -242,7 +242,15 @@ fn stopped(task: &Task, step: &str, verdict: &Verdict, facts: &Facts, now_ms: i6
         Verdict::Red { findings } if task.merged.is_some() => blocked(
             task,
             format!("{step} after the merge: {}", findings.join("; ")),
-            "nothing is rolled back after a merge: mend or revert it by hand, then `task retry`".to_owned(),
+            match &task.merged {
+                Some(merged) if step == GateKind::LandedTree.as_str() => format!(
+                    "test what landed, then `task accept-landed {} --revision {merged}`; or revert it by hand and `task cancel`",
+                    task.key
+                ),
+                Some(_) | None => {
+                    "nothing is rolled back after a merge: mend or revert it by hand, then `task retry`".to_owned()
+                }
+            },
         ),
         Verdict::Red { findings } => roll_back(task, step, findings, limits),
         Verdict::Infra { detail, .. } if task.infra_attempts < limits.infra_retries_max => {

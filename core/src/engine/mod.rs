@@ -17,6 +17,7 @@ use std::sync::{Arc, atomic::AtomicU8};
 pub(crate) use advance::infra;
 pub use advance::{EngineError, Request};
 pub(crate) use edge::need_candidate;
+pub(crate) use operator::LANDED_TREE;
 pub use operator::{ApproveError, CreateError};
 pub use site::{Checkout, Site, SiteError};
 use tokio::sync::Notify;

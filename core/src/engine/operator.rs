@@ -79,6 +79,14 @@ pub enum ApproveError {
         /// What is missing.
         why: String,
     },
+    /// Nothing landed that would have to be accepted.
+    #[error("{key} has not landed as {asked} in `deploy-staging`; there is nothing to accept")]
+    NothingLanded {
+        /// The task.
+        key: WorkItemKey,
+        /// The revision that was to be accepted.
+        asked: String,
+    },
     /// This person may not approve.
     #[error("`{who}` is not among the approvers of project {project}: {allowed}")]
     NotAllowed {
@@ -103,6 +111,9 @@ pub enum ApproveError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// What stands in an acceptance of a landed tree in the place of an artifact.
+pub(crate) const LANDED_TREE: &str = "landed-tree";
 
 /// Longest title, in bytes.
 const TITLE_MAX_BYTES: usize = 500;
@@ -211,6 +222,36 @@ impl Engine {
             reason: format!("{who} approved the brief: {why}"),
         };
         Ok((self.advance(key, request).await?, present))
+    }
+
+    /// Accepts what landed though it is not what was tested, for exactly the revision that was looked at,
+    /// and lets the task go on: deployed, and its coverage not believed.
+    ///
+    /// # Errors
+    /// [`ApproveError`]; then nothing changed.
+    pub async fn accept_landed(
+        &self,
+        key: &WorkItemKey,
+        who: &str,
+        why: &str,
+        revision: &str,
+    ) -> Result<Outcome, ApproveError> {
+        let row = self.store.task(key).await?.ok_or_else(|| EngineError::UnknownTask(key.clone()))?;
+        let project = row.task.project.clone();
+        let site = self.site(&project).ok_or(EngineError::UnknownProject(project.clone()))?;
+        let approvers = &site.project.approvers;
+        if !approvers.is_empty() && !approvers.iter().any(|allowed| allowed == who) {
+            let (who, allowed) = (who.to_owned(), approvers.join(", "));
+            return Err(ApproveError::NotAllowed { who, project, allowed });
+        }
+        let merged = match (&row.task.merged, row.task.stage) {
+            (Some(merged), Stage::DeployStaging) if merged == revision => merged.clone(),
+            _ => return Err(ApproveError::NothingLanded { key: key.clone(), asked: revision.to_owned() }),
+        };
+        let now = self.clock.now_ms();
+        let artifact = LANDED_TREE.to_owned();
+        self.store.approve(row.id, artifact, merged, who.to_owned(), why.to_owned(), now).await?;
+        Ok(self.operate(key, Command::Retry, who, why).await?)
     }
 
     async fn brief_revision(

@@ -119,7 +119,7 @@ async fn look(
         GateKind::LandedTree if !engine.store.guards().stands(Guard::LandedTree) => {
             Verdict::Skipped { why: "its guard is lifted".to_owned() }.into()
         }
-        GateKind::LandedTree => landed::landed_tree(site, row, candidate).await.into(),
+        GateKind::LandedTree => landed::landed_tree(engine, site, row, candidate).await?.into(),
         GateKind::Deployed => deployed(engine, site, row).await.into(),
         GateKind::Image => Verdict::Skipped { why: "no image commands are configured".to_owned() }.into(),
         GateKind::Security => Verdict::Skipped { why: "no scanners are configured".to_owned() }.into(),

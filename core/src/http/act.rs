@@ -133,6 +133,23 @@ pub(super) async fn approve(
     with_task(&engine, &asked, body).await
 }
 
+pub(super) async fn accept_landed(
+    State(state): State<HttpState>,
+    Ready(engine): Ready,
+    Key(key): Key,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    let who = fields.need("who", WHO);
+    let why = fields.need("why", WHY);
+    let revision = fields.need("revision", REVISION);
+    fields.finish()?;
+    let own = beginning(&engine)?;
+    let asked = key.clone();
+    let action = async move { own.accept_landed(&key, &who, &why, &revision).await };
+    let Ran::Ended(outcome) = state.run(action).await? else { return Ok(under_way(&asked)) };
+    with_task(&engine, &asked, views::outcome(&outcome?)).await
+}
+
 pub(super) async fn retry(
     state: State<HttpState>,
     engine: Ready,
@@ -267,7 +284,7 @@ impl From<ApproveError> for Problem {
     fn from(error: ApproveError) -> Self {
         let kind = match &error {
             ApproveError::WrongStage { .. } => ProblemKind::WrongStage,
-            ApproveError::NoBrief { .. } => ProblemKind::NothingToApprove,
+            ApproveError::NoBrief { .. } | ApproveError::NothingLanded { .. } => ProblemKind::NothingToApprove,
             ApproveError::NotAllowed { .. } => ProblemKind::NotAllowed,
             ApproveError::Changed { .. } => ProblemKind::BriefChanged,
             ApproveError::Engine(_) | ApproveError::Store(_) => ProblemKind::Internal,
@@ -277,6 +294,7 @@ impl From<ApproveError> for Problem {
             ApproveError::Store(error) => error.into(),
             ApproveError::WrongStage { .. }
             | ApproveError::NoBrief { .. }
+            | ApproveError::NothingLanded { .. }
             | ApproveError::NotAllowed { .. }
             | ApproveError::Changed { .. } => Self::new(kind, error.to_string()),
         }

@@ -34,8 +34,14 @@ pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<i64, Sto
         Err(source) => return Err(open(source)),
     };
     let owner = pragma(connection, "application_id").map_err(open)?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(open)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|source| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+                StoreError::Corrupt { path: path.to_owned(), why: source.to_string() }
+            }
+            _ => open(source),
+        })?;
     if owner != APPLICATION_ID && (tables > 0 || found > 0) {
         return Err(foreign(format!("its application id is {owner:#x}")));
     }

@@ -8,6 +8,7 @@
 //! Invariants: a task's row is the fold of its events, written in the same transaction; leases
 //! exist as proof values that only this module makes; every claim is one guarded UPDATE.
 
+mod backup;
 mod coverage;
 mod effects;
 mod error;
@@ -29,6 +30,7 @@ mod writer;
 
 use std::{path::Path, sync::Arc};
 
+pub use backup::{BackupError, Copied, backup, restore};
 pub use coverage::RatchetWrite;
 pub use effects::{EffectRow, IntentWrite};
 pub use error::StoreError;

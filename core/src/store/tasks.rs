@@ -82,6 +82,9 @@ pub struct CommitWrite {
 /// A task that moves, or waits for a slot, is asked again after this time.
 const ASKED_AGAIN_MS: i64 = 2_000;
 
+/// Tasks whose history is checked in one page.
+const CHECKED_AT_ONCE: u32 = 200;
+
 pub(super) const SELECT_TASK: &str = "SELECT id, row_json FROM task WHERE work_item = ?1";
 pub(super) const SELECT_TASK_BY_ID: &str = "SELECT id, row_json FROM task WHERE id = ?1";
 pub(super) const SELECT_EVENTS: &str =
@@ -326,6 +329,23 @@ fn from_here(event: &Event, task: &Task) -> Event {
             Event::WrittenOver { found: task.stage, to, step: Some(step), findings }
         }
         other => other,
+    }
+}
+
+/// Folds every task's history and compares it with its row, byte for byte; answers how many there are.
+pub(super) fn check_histories(connection: &Connection) -> Result<u64, StoreError> {
+    let (mut after, mut checked) = (0, 0);
+    loop {
+        let page = rows(connection, SELECT_PAGE, params![after, CHECKED_AT_ONCE])?;
+        let Some(last) = page.last() else { return Ok(checked) };
+        after = last.id.0;
+        for row in page {
+            let folded = task::fold(&select_events(connection, row.id)?)?;
+            if folded.as_ref().map(json).transpose()? != Some(json(&row.task)?) {
+                return Err(StoreError::damaged("task", format!("history does not explain {}", row.task.key)));
+            }
+            checked += 1;
+        }
     }
 }
 
