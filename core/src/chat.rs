@@ -98,7 +98,9 @@ pub(crate) fn words(key: &str, notice: &Notice) -> String {
             } else {
                 "The task goes on."
             };
-            format!("{key}: {by} took the lease of {edge} from {owner}: {how}. {after} Look: orch-core why {key}")
+            format!(
+                "{key}: {by} took the lease of {edge} from {owner}: {how}. {after} Look: orch-core why {key}"
+            )
         }
     }
 }
@@ -119,12 +121,15 @@ mod tests {
             parked,
         };
         let text = words("S-1", &notice("forced", true));
-        for part in ["S-1", "operator (ada)", "deploy-staging -> deploy", "monitor", "by force", "orch-core why S-1"] {
+        for part in
+            ["S-1", "operator (ada)", "deploy-staging -> deploy", "monitor", "by force", "orch-core why S-1"]
+        {
             assert!(text.contains(part), "{text}");
         }
         assert!(text.contains("stands until"), "{text}");
-        let texts: std::collections::HashSet<String> =
-            ["dead_boot", "dead_owner", "overdue", "forced"].map(|why| words("S-1", &notice(why, false))).into();
+        let texts: std::collections::HashSet<String> = ["dead_boot", "dead_owner", "overdue", "forced"]
+            .map(|why| words("S-1", &notice(why, false)))
+            .into();
         assert_eq!(texts.len(), 4, "each reason has its own words");
     }
 }

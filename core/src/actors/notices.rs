@@ -79,3 +79,90 @@ async fn pass(stage: &Stage, telegram: Option<&Telegram>) -> Result<Option<SendF
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+    use serde_json::{Value, json};
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+    use super::*;
+    use crate::{
+        config::TelegramConfig,
+        domain::{
+            actor::Actor,
+            stage::{Edge, Stage as TaskStage},
+        },
+        http::testing::Bench,
+    };
+
+    /// What the stand-in has taken, and what it answers next; the last answer stays.
+    #[derive(Clone, Default)]
+    struct Chat(Arc<Mutex<(Vec<Value>, Vec<(u16, Value)>)>>);
+
+    async fn send(State(chat): State<Chat>, Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
+        let mut world = chat.0.lock().unwrap();
+        let (status, answer) =
+            if world.1.is_empty() { (200, json!({ "ok": true })) } else { world.1.remove(0) };
+        if status == 200 {
+            world.0.push(body);
+        }
+        (StatusCode::from_u16(status).unwrap(), Json(answer))
+    }
+
+    async fn telegram(chat: &Chat) -> Telegram {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api_url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new().route("/bot7:secret/sendMessage", post(send)).with_state(chat.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let token = orch_settings::SecretString::from("7:secret".to_owned());
+        Telegram::new(&TelegramConfig { token, chat: -5, api_url }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_reclaim_is_told_once_and_kept_until_the_channel_takes_it() {
+        let bench = Bench::ready().await;
+        let engine = &bench.engine;
+        let stage =
+            Stage { engine: Arc::clone(engine), stop: CancellationToken::new(), work: TaskTracker::new() };
+        let key = crate::domain::ids::WorkItemKey::parse("SHOP-1").unwrap();
+        let row = engine.create(key, "shop", "Sort", "", None).await.unwrap().0;
+        let edge = Edge { from: TaskStage::DeployStaging, to: TaskStage::Deploy };
+        // an owner that dies with its lease, and the next that takes it
+        drop(engine.store.acquire_lease(row.id, edge, Actor::Monitor, 1).await.unwrap());
+        let _next = engine.store.acquire_lease(row.id, edge, Actor::Reaper, 2).await.unwrap();
+
+        let chat = Chat::default();
+        let telegram = telegram(&chat).await;
+        chat.0.lock().unwrap().1 = vec![
+            (429, json!({ "ok": false, "parameters": { "retry_after": 7 } })),
+            (502, json!({})),
+            (403, json!({ "ok": false })),
+        ];
+        assert_eq!(pass(&stage, Some(&telegram)).await.unwrap(), Some(SendFailure::Wait(7)));
+        assert!(matches!(pass(&stage, Some(&telegram)).await.unwrap(), Some(SendFailure::Trouble(_))));
+        assert_eq!(pass(&stage, Some(&telegram)).await.unwrap(), Some(SendFailure::Refused(403)));
+        assert_eq!(engine.store.untold_notices().await.unwrap().1, 1, "nothing is dropped");
+        for _ in 0..3 {
+            assert_eq!(pass(&stage, Some(&telegram)).await.unwrap(), None);
+        }
+        let told = chat.0.lock().unwrap().0.clone();
+        assert_eq!(told.len(), 1, "one message a reclaim: {told:?}");
+        let text = told[0]["text"].as_str().unwrap();
+        assert!(text.contains("SHOP-1") && text.contains("its owner died"), "{text}");
+        assert_eq!(told[0]["chat_id"], -5);
+        let tally = engine.counters.tally().chat;
+        assert_eq!((tally.attempts, tally.failures, tally.pending, tally.up), (4, 3, 0, Some(true)));
+    }
+
+    #[tokio::test]
+    async fn a_failure_names_no_token() {
+        let token = orch_settings::SecretString::from("7:secret".to_owned());
+        // port 1 of this machine: nobody listens there
+        let nowhere = TelegramConfig { token, chat: 1, api_url: "http://127.0.0.1:1".to_owned() };
+        let failure = Telegram::new(&nowhere).unwrap().send("x").await.unwrap_err();
+        assert!(!failure.to_string().contains("secret"), "{failure}");
+    }
+}

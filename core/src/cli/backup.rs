@@ -45,7 +45,12 @@ pub(super) fn restore(
     let config = settings(strings, base)?;
     let identity = serve::own_identity().map_err(|error| Failure::Refused(chain(&error)))?;
     let (copied, kept) = store::restore(&config.db_path, &base.join(file), &identity, "this one (restore)")?;
-    writeln!(out, "{} holds {} tasks, each explained by its history", config.db_path.display(), copied.tasks)?;
+    writeln!(
+        out,
+        "{} holds {} tasks, each explained by its history",
+        config.db_path.display(),
+        copied.tasks
+    )?;
     if let Some(kept) = kept {
         writeln!(out, "what was there before is kept as {}", kept.display())?;
     }

@@ -248,7 +248,8 @@ fn stopped(task: &Task, step: &str, verdict: &Verdict, facts: &Facts, now_ms: i6
                     task.key
                 ),
                 Some(_) | None => {
-                    "nothing is rolled back after a merge: mend or revert it by hand, then `task retry`".to_owned()
+                    "nothing is rolled back after a merge: mend or revert it by hand, then `task retry`"
+                        .to_owned()
                 }
             },
         ),

@@ -34,7 +34,9 @@ pub(super) async fn act(engine: &Engine, site: &Site, row: &TaskRow, proof: &Lea
     };
     let accepted = engine.store.approval(row.id, LANDED_TREE.to_owned(), merged.clone()).await;
     if let Ok(Some(who)) = accepted {
-        return EffectOutcome::Done(format!("what landed was accepted by {who}, not measured; the baseline stays"));
+        return EffectOutcome::Done(format!(
+            "what landed was accepted by {who}, not measured; the baseline stays"
+        ));
     }
     let project = site.project.name.clone();
     let counts = match engine.store.measured_coverage(project.clone(), candidate.head.clone()).await {

@@ -5,6 +5,7 @@
 //! in `gates`, effects in `effects`; no other module writes a stage.
 
 mod advance;
+mod drift;
 mod edge;
 mod operator;
 mod owners;

@@ -167,7 +167,10 @@ impl Engine {
             tracing::info!(work_item = %key, project, title, "took the work item in");
             // a failure here loses nothing: the sweep starts it
             if let Err(error) =
-                self.advance(&key, Request::advance(Actor::Operator, "work item taken in")).await
+                // the local tracker's own word, as another tracker would send it
+                self
+                    .advance(&key, Request::advance(Actor::PlaneWebhook, "the tracker has a new work item"))
+                    .await
             {
                 tracing::error!(work_item = %key, error = %chain(&error), "could not start the work item");
             }

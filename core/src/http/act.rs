@@ -284,7 +284,9 @@ impl From<ApproveError> for Problem {
     fn from(error: ApproveError) -> Self {
         let kind = match &error {
             ApproveError::WrongStage { .. } => ProblemKind::WrongStage,
-            ApproveError::NoBrief { .. } | ApproveError::NothingLanded { .. } => ProblemKind::NothingToApprove,
+            ApproveError::NoBrief { .. } | ApproveError::NothingLanded { .. } => {
+                ProblemKind::NothingToApprove
+            }
             ApproveError::NotAllowed { .. } => ProblemKind::NotAllowed,
             ApproveError::Changed { .. } => ProblemKind::BriefChanged,
             ApproveError::Engine(_) | ApproveError::Store(_) => ProblemKind::Internal,

@@ -139,7 +139,8 @@ fn set_aside(database: &Path) -> Result<Option<PathBuf>, BackupError> {
     if !database.exists() {
         return Ok(None);
     }
-    let free = (1_u32..).map(|number| beside(database, &format!("replaced-{number}"))).find(|path| !path.exists());
+    let free =
+        (1_u32..).map(|number| beside(database, &format!("replaced-{number}"))).find(|path| !path.exists());
     let Some(kept) = free else { return Ok(None) };
     for end in ["-wal", "-shm", ""] {
         let (from, to) = (with_end(database, end), with_end(&kept, end));

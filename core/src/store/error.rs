@@ -38,7 +38,9 @@ pub enum StoreError {
         why: String,
     },
     /// The file is ours, and damaged.
-    #[error("the database {path} is damaged ({why}): stop the core and put a backup in its place with `orch-core restore FILE`")]
+    #[error(
+        "the database {path} is damaged ({why}): stop the core and put a backup in its place with `orch-core restore FILE`"
+    )]
     Corrupt {
         /// Which file.
         path: PathBuf,
@@ -85,8 +87,7 @@ pub enum StoreError {
     Closed,
 }
 
-const RESTORE: &str =
-    "the file of ORCH_DB_PATH is damaged; stop the core and put a backup in its place with `orch-core restore FILE`";
+const RESTORE: &str = "the file of ORCH_DB_PATH is damaged; stop the core and put a backup in its place with `orch-core restore FILE`";
 
 impl StoreError {
     /// What somebody can do about it, where that is known.
@@ -102,7 +103,9 @@ impl StoreError {
             Self::Newer { .. } | Self::Foreign { .. } | Self::Closed => return None,
         };
         match source.sqlite_error_code()? {
-            ErrorCode::DiskFull => Some("make room on the disk of ORCH_DB_PATH; nothing is lost, it goes on by itself"),
+            ErrorCode::DiskFull => {
+                Some("make room on the disk of ORCH_DB_PATH; nothing is lost, it goes on by itself")
+            }
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
                 Some("another program holds a lock on the file of ORCH_DB_PATH; end it, it goes on by itself")
             }

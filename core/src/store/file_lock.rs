@@ -146,7 +146,10 @@ mod tests {
             assert_eq!(refused(magic), Some(kind));
             let path = PathBuf::from("/there/orch.db.lock");
             let told = LockRefused::FileSystem { path, kind }.to_string();
-            assert!(told.contains(kind) && told.contains("/there") && told.contains("ORCH_DATA_DIR"), "{told}");
+            assert!(
+                told.contains(kind) && told.contains("/there") && told.contains("ORCH_DATA_DIR"),
+                "{told}"
+            );
         }
         for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
             assert_eq!(refused(local), None, "{local:#x}");

@@ -342,7 +342,10 @@ pub(super) fn check_histories(connection: &Connection) -> Result<u64, StoreError
         for row in page {
             let folded = task::fold(&select_events(connection, row.id)?)?;
             if folded.as_ref().map(json).transpose()? != Some(json(&row.task)?) {
-                return Err(StoreError::damaged("task", format!("history does not explain {}", row.task.key)));
+                return Err(StoreError::damaged(
+                    "task",
+                    format!("history does not explain {}", row.task.key),
+                ));
             }
             checked += 1;
         }

@@ -70,7 +70,7 @@ async fn without_waiting_for_a_robbed_owner_its_effect_is_doubled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_fencing_in_the_journal_a_robbed_owner_merges_what_was_cancelled() {
+async fn without_fencing_in_the_journal_a_robbed_owner_merges_in_the_new_owners_place() {
     is_load_bearing(Guard::JournalFencing, |lifted| async move {
         let world = at_the_edge(lifted).await;
         world.prepared(1).await;
@@ -78,8 +78,7 @@ async fn without_fencing_in_the_journal_a_robbed_owner_merges_what_was_cancelled
         let robbed = world.beside(1, Actor::Monitor);
         world.until("at_work").await;
         world.rob(1).await;
-        let cancelled = world.engine.operate(&key(1), Command::Cancel, "ada", "w").await.unwrap();
-        assert_eq!(cancelled, Outcome::Advanced { to: Stage::Cancelled });
+        let _owner = world.lease(1).await;
         world.put("go", "");
         robbed.await.unwrap();
         world.merges().await == 0

@@ -213,3 +213,40 @@ async fn a_parked_task_goes_on_by_itself_once_a_restart_has_settled_its_effect()
     assert_eq!(world.task(1).await.standing, Standing::Moving {});
     assert!(world.store().open_intents().await.unwrap().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_landed_untested_goes_on_by_a_persons_word_for_exactly_that_revision() {
+    let world = World::at_the_edge(1, Setup { project: "approvers = [\"ada\"]\n", ..Setup::default() }).await;
+    let candidate = world.prepared(1).await;
+    world.land_untested(&candidate).await;
+    assert!(matches!(world.advance(1).await, Outcome::Blocked { .. }));
+    let merged = world.task(1).await.merged.unwrap();
+    let task = world.task(1).await;
+    let (_, way_out) = blocked(&task);
+    assert!(way_out.contains("accept-landed S-1") && way_out.contains(&merged), "{way_out}");
+    // a retry alone looks again, and finds the same
+    let again = world.engine.operate(&key(1), Command::Retry, "ada", "look again").await.unwrap();
+    assert!(matches!(again, Outcome::Blocked { .. }), "{again:?}");
+    assert!(world.engine.accept_landed(&key(1), "mallory", "fine", &merged).await.is_err());
+    assert!(world.engine.accept_landed(&key(1), "ada", "fine", &candidate.head).await.is_err());
+    assert_eq!(world.lines("deploys"), [] as [&str; 0]);
+    let outcome = world.engine.accept_landed(&key(1), "ada", "tested by hand", &merged).await.unwrap();
+    assert_eq!(outcome, Outcome::Advanced { to: Stage::Deploy });
+    assert_eq!(world.lines("deploys"), [merged]);
+    let baseline = world.store().coverage_baseline("sample".into(), "main".into()).await.unwrap();
+    assert_eq!(baseline, None, "its coverage was not measured");
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_changed_outside_is_found() {
+    let world = world(&[]).await;
+    assert_eq!(world.engine.drift(&world.row(1).await).await, None);
+    world.prepared(1).await;
+    world.merge_by_a_person(1).await;
+    let found = world.engine.drift(&world.row(1).await).await.unwrap();
+    assert!(found.contains("merged"), "{found}");
+    let now = world.engine.clock.now_ms();
+    world.store().end_tracker_item("S-1".into(), "cancelled", None, now).await.unwrap();
+    assert!(world.engine.drift(&world.row(1).await).await.unwrap().contains("cancelled"));
+}
