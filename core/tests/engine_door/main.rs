@@ -7,7 +7,9 @@ mod crash;
 mod edge;
 #[cfg(test)]
 mod gates;
+#[cfg(all(test, debug_assertions))]
 mod guards;
+#[cfg(test)]
 mod incidents;
 #[cfg(test)]
 mod support;
