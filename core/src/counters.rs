@@ -67,6 +67,23 @@ pub struct Tally {
     pub woken: u64,
     /// Panics caught in actors.
     pub panics: u64,
+    /// Differences between our record and the outside that the reconciler found.
+    pub drift: u64,
+    /// Messages to people.
+    pub chat: ChatTally,
+}
+
+/// Messages to people by the channel beside the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ChatTally {
+    /// Whether the last call went through.
+    pub up: Option<bool>,
+    /// Notices that wait.
+    pub pending: u64,
+    /// Calls made.
+    pub attempts: u64,
+    /// Calls failed.
+    pub failures: u64,
 }
 
 /// Shared tally.

@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod chain;
+mod chat;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod failpoint;
 pub mod forge;
 mod gates;
 pub mod git;
+pub mod guards;
 pub mod http;
 pub mod metrics;
 pub mod observe;

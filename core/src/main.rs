@@ -47,6 +47,8 @@ fn main() -> ExitCode {
         | Command::Lease(_)
         | Command::Run(_)
         | Command::CheckConfig { .. }
+        | Command::Backup { .. }
+        | Command::Restore { .. }
         | Command::Healthcheck
         | Command::Version => {}
     }

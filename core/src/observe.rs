@@ -61,7 +61,7 @@ pub async fn document(engine: &Engine) -> Result<ObservationDocument, StoreError
         reaper: blocks::reaper(engine, &tally),
         reconciler: blocks::reconciler(&tally),
         webhooks: blocks::webhooks(),
-        chat: blocks::chat(),
+        chat: blocks::chat(engine, &tally),
         timeouts: timeouts(engine),
         data_dir: data_directory(&engine.config.data_dir),
     })

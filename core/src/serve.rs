@@ -83,6 +83,17 @@ pub fn open_store(config: &CoreConfig, host: &str) -> Result<(FileLock, Store), 
     if let Some(folder) = config.db_path.parent() {
         make_private(folder)?;
     }
+    let identity = own_identity()?;
+    let lock = FileLock::take(&config.db_path, &identity, host)?;
+    let store = Store::open(&config.db_path, identity)?;
+    Ok((lock, store))
+}
+
+/// Who this process is, with a boot id that no other life has.
+///
+/// # Errors
+/// [`StartError::Identity`].
+pub fn own_identity() -> Result<Identity, StartError> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| StartError::Identity(error.to_string()))?;
     let boot_id = BootId(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
@@ -91,10 +102,7 @@ pub fn open_store(config: &CoreConfig, host: &str) -> Result<(FileLock, Store), 
         rustix::process::getpid().as_raw_nonzero().get(),
     )
     .map_err(|error| StartError::Identity(error.to_string()))?;
-    let identity = Identity { boot_id, pid: me.pid, start_ticks: me.start_ticks };
-    let lock = FileLock::take(&config.db_path, &identity, host)?;
-    let store = Store::open(&config.db_path, identity)?;
-    Ok((lock, store))
+    Ok(Identity { boot_id, pid: me.pid, start_ticks: me.start_ticks })
 }
 
 /// A folder that only this user can look into: it holds tokens, logs and worktrees.
@@ -144,6 +152,10 @@ pub async fn bring_up(engine: &Arc<Engine>) -> Result<Stage, StartError> {
     let stage =
         Stage { engine: Arc::clone(engine), stop: CancellationToken::new(), work: TaskTracker::new() };
     recovery::take_up(&stage, survivors);
+    for kept in engine.store.kept_commands().await? {
+        let engine = Arc::clone(engine);
+        stage.work.spawn(async move { engine.resume(kept).await });
+    }
     engine.set_life(Life::Ready);
     actors::start(&stage);
     tracing::info!(

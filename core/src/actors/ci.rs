@@ -91,7 +91,8 @@ async fn pass(
             }
             under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&mark);
             if let Ok(key) = WorkItemKey::parse(request.branch.key()) {
-                let asked = Request::advance(Actor::Monitor, "CI has answered");
+                // the local forge's own word, as another forge would send it
+                let asked = Request::advance(Actor::GiteaWebhook, "the forge has a new CI status");
                 if let Err(error) = own.engine.advance(&key, asked).await {
                     failed(&own.engine, "ci", &error);
                 }

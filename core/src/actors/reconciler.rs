@@ -1,10 +1,16 @@
 //! The reconciler: asks for every open task that is not blocked, so that no lost wake-up is for
 //! ever, and removes what finished tasks left on this machine.
 
-use super::{Stage, failed, passed};
+use std::collections::HashMap;
+
+use super::{Stage, enter_beside, failed, passed};
 use crate::{
     chain::chain,
-    domain::{actor::Actor, ids::WorkItemKey, task::Standing, transition::Outcome},
+    domain::{
+        actor::Actor,
+        ids::{TaskId, WorkItemKey},
+        task::Standing,
+    },
     engine::{EngineError, Life, Request},
 };
 
@@ -12,8 +18,12 @@ use crate::{
 const TASKS_MAX: u32 = 10_000;
 
 pub(super) async fn run(stage: Stage) {
+    let mut known = HashMap::new();
     loop {
         if stage.engine.life() == Life::Ready {
+            if let Err(error) = compare(&stage, &mut known).await {
+                failed(&stage.engine, "reconciler", &error);
+            }
             if let Err(error) = pass(&stage).await {
                 failed(&stage.engine, "reconciler", &error);
             }
@@ -27,23 +37,36 @@ pub(super) async fn run(stage: Stage) {
     }
 }
 
+/// Counts and logs each difference once, for as long as it stands. What follows from one is the gates'
+/// and the probes' to say: the task is asked for all the same.
+async fn compare(stage: &Stage, known: &mut HashMap<TaskId, String>) -> Result<(), EngineError> {
+    let engine = &stage.engine;
+    let owned: Vec<TaskId> = engine.store.held_leases().await?.into_iter().map(|lease| lease.task).collect();
+    let mut present = HashMap::new();
+    for row in engine.store.open_tasks(TASKS_MAX).await? {
+        // an owner is about to write down what it did
+        if owned.contains(&row.id) {
+            continue;
+        }
+        let Some(drift) = engine.drift(&row).await else { continue };
+        if known.get(&row.id) != Some(&drift) {
+            engine.counters.tally().drift += 1;
+            tracing::warn!(work_item = %row.task.key, drift, "the outside differs from the record");
+        }
+        present.insert(row.id, drift);
+    }
+    *known = present;
+    Ok(())
+}
+
 async fn pass(stage: &Stage) -> Result<(), EngineError> {
     for row in stage.engine.store.open_tasks(TASKS_MAX).await? {
         match row.task.standing {
             Standing::Moving {} | Standing::Waiting { .. } => {}
             Standing::Held { .. } | Standing::Blocked { .. } | Standing::Finished {} => continue,
         }
-        let own = stage.clone();
-        stage.work.spawn(async move {
-            let request = Request::advance(Actor::Reconciler, "found standing");
-            match own.engine.advance(&row.task.key, request).await {
-                Ok(Outcome::Advanced { .. } | Outcome::RolledBack { .. }) => {
-                    own.engine.counters.tally().woken += 1;
-                }
-                Ok(_) => {}
-                Err(error) => failed(&own.engine, "reconciler", &error),
-            }
-        });
+        let request = Request::advance(Actor::Reconciler, "found standing");
+        enter_beside(stage, "reconciler", row.task.key, request);
     }
     Ok(())
 }

@@ -76,6 +76,16 @@ pub enum Command {
         #[arg(long)]
         print_env: bool,
     },
+    /// Copy the database into a new file, also while the core runs
+    Backup {
+        /// The file to make
+        file: PathBuf,
+    },
+    /// Put a backup in the database's place; the core must not run
+    Restore {
+        /// The backup
+        file: PathBuf,
+    },
     /// Ask the core whether it is ready
     Healthcheck,
     /// Print the version
@@ -114,6 +124,20 @@ pub enum TaskVerb {
         /// Revision that was read; refused when the brief is another one by now
         #[arg(long, value_name = "BLOB")]
         revision: Option<String>,
+    },
+    /// Accept what landed though it is not what was tested: it is deployed
+    AcceptLanded {
+        /// Work item, like ORCH-114
+        key: String,
+        /// The merged revision that was looked at
+        #[arg(long, value_name = "SHA")]
+        revision: String,
+        /// Who accepts [default: USER]
+        #[arg(long, value_name = "NAME")]
+        who: Option<String>,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        why: String,
     },
     /// Try again what stands blocked or held
     Retry(Act),

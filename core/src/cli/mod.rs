@@ -7,6 +7,7 @@
 //! Exit codes: 0 done, 1 failed or refused, 2 could not reach the core, 64 wrong use or settings.
 
 mod args;
+mod backup;
 mod check;
 mod client;
 mod show;
@@ -61,6 +62,8 @@ fn refuse_ignored(cli: Cli) -> Result<Cli, clap::Error> {
         Command::Serve
         | Command::Supervise { .. }
         | Command::SuperviseChild { .. }
+        | Command::Backup { .. }
+        | Command::Restore { .. }
         | Command::CheckConfig { .. } => true,
         Command::Task(_)
         | Command::Why { .. }
@@ -121,6 +124,8 @@ async fn dispatch(
             Ok(())
         }
         Command::CheckConfig { print_env } => check::check(*print_env, strings, base, out),
+        Command::Backup { file } => backup::backup(file, strings, base, out),
+        Command::Restore { file } => backup::restore(file, strings, base, out),
         Command::Task(_)
         | Command::Why { .. }
         | Command::Lease(_)

@@ -57,6 +57,8 @@ pub(super) async fn carry_out(
         | Command::Supervise { .. }
         | Command::SuperviseChild { .. }
         | Command::CheckConfig { .. }
+        | Command::Backup { .. }
+        | Command::Restore { .. }
         | Command::Version => Err(Failure::Usage("this verb asks no core".to_owned())),
     }
 }
@@ -84,6 +86,11 @@ async fn task(
         TaskVerb::Approve { key, who, why, revision } => {
             let body = json!({ "who": session.who(who.as_ref())?, "why": why, "revision": revision });
             let answer = session.post(&format!("/tasks/{}/approve", segment(key)), &body).await?;
+            print(cli, &answer, out, show::outcome)
+        }
+        TaskVerb::AcceptLanded { key, revision, who, why } => {
+            let body = json!({ "who": session.who(who.as_ref())?, "why": why, "revision": revision });
+            let answer = session.post(&format!("/tasks/{}/accept-landed", segment(key)), &body).await?;
             print(cli, &answer, out, show::outcome)
         }
         TaskVerb::Retry(act) => operate(cli, "retry", act, session, out).await,

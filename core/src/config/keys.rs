@@ -156,6 +156,22 @@ pub static KEYS: Table = Table {
             ],
         },
         Section {
+            title: "Word to people",
+            keys: &[
+                Key::secret(
+                    "ORCH_TELEGRAM_BOT_TOKEN",
+                    "Token of the bot that tells of leases taken by force or from the dead; unset: the log alone.",
+                ),
+                Key::text("ORCH_TELEGRAM_CHAT_ID", "", "the number of a chat", "Chat that it writes into.")
+                    .optional(),
+                Key::http_address(
+                    "ORCH_TELEGRAM_API_URL",
+                    "https://api.telegram.org",
+                    "Address of the Bot API.",
+                ),
+            ],
+        },
+        Section {
             title: "Gates",
             keys: &[
                 Key::switch("ORCH_MERGE_GATE_ENABLED", true, "Rebase and re-test before a merge."),

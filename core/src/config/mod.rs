@@ -56,6 +56,19 @@ pub struct CoreConfig {
     pub finalizer_tick_ms: i64,
     /// Shutdown.
     pub shutdown: ShutdownConfig,
+    /// Word to people by Telegram; `None`: by the log alone.
+    pub telegram: Option<TelegramConfig>,
+}
+
+/// A bot and the chat that it writes into.
+#[derive(Debug, Clone)]
+pub struct TelegramConfig {
+    /// `ORCH_TELEGRAM_BOT_TOKEN`.
+    pub token: SecretString,
+    /// `ORCH_TELEGRAM_CHAT_ID`.
+    pub chat: i64,
+    /// `ORCH_TELEGRAM_API_URL`.
+    pub api_url: String,
 }
 
 /// HTTP.
@@ -227,6 +240,7 @@ impl CoreConfig {
                 output_max_bytes: reader.integer("ORCH_RUN_OUTPUT_MAX_BYTES"),
             },
             transition_lease,
+            telegram: read_telegram(reader),
             gates,
             deploy_timeout_ms: reader.duration_ms("ORCH_DEPLOY_TIMEOUT_S"),
             reaper: ReaperConfig {
@@ -309,6 +323,27 @@ impl CoreConfig {
                 budget::seconds(self.gates.ci_wait_ms),
                 reason,
             ));
+        }
+    }
+}
+
+fn read_telegram(reader: &mut Reader<'_>) -> Option<TelegramConfig> {
+    const TOKEN: &str = "ORCH_TELEGRAM_BOT_TOKEN";
+    const CHAT: &str = "ORCH_TELEGRAM_CHAT_ID";
+    let token = reader.secret(TOKEN);
+    let chat = reader.optional_parsed(CHAT, |text| {
+        text.parse::<i64>().map_err(|_| "is not the number of a chat".to_owned())
+    });
+    let api_url = reader.http_address("ORCH_TELEGRAM_API_URL");
+    match (token, chat) {
+        (Some(token), Some(chat)) => Some(TelegramConfig { token, chat, api_url }),
+        (None, None) => None,
+        (given, _) => {
+            let (unset, set) = if given.is_some() { (CHAT, TOKEN) } else { (TOKEN, CHAT) };
+            if reader.sound(&[unset]) {
+                reader.refuse(Problem::of(unset, format!("must be set: {set} is")));
+            }
+            None
         }
     }
 }

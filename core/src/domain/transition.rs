@@ -5,11 +5,12 @@
 //! and changes nothing.
 
 use super::{
+    effect::EffectKind,
     event::Event,
     job::Role,
     stage::Stage,
     task::{Standing, Task},
-    verdict::{Verdict, Waitee},
+    verdict::{GateKind, Verdict, Waitee},
 };
 
 /// What somebody asks for.
@@ -220,7 +221,7 @@ fn advance(task: &Task, facts: &Facts, now_ms: i64) -> Decision {
         }
         (Work::NotNeeded | Work::Done, Checked::InDoubt { step, cause }) => blocked(
             task,
-            format!("effect {step} is in doubt: {cause}"),
+            format!("effect {step} {IN_DOUBT}: {cause}"),
             "look whether it happened outside; `task retry` asks the outside again".to_owned(),
         ),
     }
@@ -241,7 +242,16 @@ fn stopped(task: &Task, step: &str, verdict: &Verdict, facts: &Facts, now_ms: i6
         Verdict::Red { findings } if task.merged.is_some() => blocked(
             task,
             format!("{step} after the merge: {}", findings.join("; ")),
-            "nothing is rolled back after a merge: mend or revert it by hand, then `task retry`".to_owned(),
+            match &task.merged {
+                Some(merged) if step == GateKind::LandedTree.as_str() => format!(
+                    "test what landed, then `task accept-landed {} --revision {merged}`; or revert it by hand and `task cancel`",
+                    task.key
+                ),
+                Some(_) | None => {
+                    "nothing is rolled back after a merge: mend or revert it by hand, then `task retry`"
+                        .to_owned()
+                }
+            },
         ),
         Verdict::Red { findings } => roll_back(task, step, findings, limits),
         Verdict::Infra { detail, .. } if task.infra_attempts < limits.infra_retries_max => {
@@ -372,6 +382,33 @@ fn retry(task: &Task, facts: &Facts) -> Result<Decision, Refusal> {
         }),
         Standing::Moving {} | Standing::Waiting { .. } | Standing::Finished {} => {
             Err(Refusal::NothingToRetry(task.standing.as_str()))
+        }
+    }
+}
+
+/// What the cause of a task says that stands because nobody knows whether an effect happened.
+const IN_DOUBT: &str = "is in doubt";
+const ROBBED: &str = "the lease was taken by force in the middle of";
+
+/// How a task stands whose owner was robbed of the lease with an effect open.
+#[must_use]
+pub fn parked_by_force(effect: EffectKind) -> Standing {
+    Standing::Blocked {
+        cause: format!("{ROBBED} {effect}: whether it happens is not known before its owner has ended"),
+        way_out: "the outside is asked as soon as the owner has ended; if it does not end, restart the core"
+            .to_owned(),
+    }
+}
+
+/// Whether a task stands only until an open effect is settled.
+#[must_use]
+pub fn is_parked(task: &Task) -> bool {
+    match &task.standing {
+        Standing::Blocked { cause, .. } => {
+            cause.starts_with(ROBBED) || (cause.starts_with("effect ") && cause.contains(IN_DOUBT))
+        }
+        Standing::Moving {} | Standing::Waiting { .. } | Standing::Held { .. } | Standing::Finished {} => {
+            false
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     },
     engine::{Engine, EngineError, Site},
     failpoint,
+    guards::Guard,
     store::{EffectRow, IntentWrite, LeaseProof, TaskRow},
 };
 
@@ -49,7 +50,12 @@ pub(crate) async fn perform(
         IntentWrite::Open { id, fresh } => (id, fresh),
     };
     failpoint::hit("effect.after_intent", kind.as_str());
-    let outcome = match probe(engine, site, row, kind).await {
+    let looked = if engine.store.guards().stands(Guard::ProbeFirst) {
+        probe(engine, site, row, kind).await
+    } else {
+        Probe::Absent
+    };
+    let outcome = match looked {
         Probe::Done(evidence) => EffectOutcome::Done(evidence),
         Probe::Absent => {
             failpoint::hit("effect.before_act", kind.as_str());

@@ -4,7 +4,7 @@
 use crate::{
     chain::chain,
     domain::effect::{EffectOutcome, Probe},
-    engine::{Engine, Site},
+    engine::{Engine, LANDED_TREE, Site},
     store::{LeaseProof, RatchetWrite, TaskRow},
 };
 
@@ -32,6 +32,12 @@ pub(super) async fn act(engine: &Engine, site: &Site, row: &TaskRow, proof: &Lea
     let Some(candidate) = &row.task.candidate else {
         return EffectOutcome::Done("the merged revision was not measured; the baseline stays".to_owned());
     };
+    let accepted = engine.store.approval(row.id, LANDED_TREE.to_owned(), merged.clone()).await;
+    if let Ok(Some(who)) = accepted {
+        return EffectOutcome::Done(format!(
+            "what landed was accepted by {who}, not measured; the baseline stays"
+        ));
+    }
     let project = site.project.name.clone();
     let counts = match engine.store.measured_coverage(project.clone(), candidate.head.clone()).await {
         Ok(Some(counts)) => counts,

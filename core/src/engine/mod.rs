@@ -5,8 +5,10 @@
 //! in `gates`, effects in `effects`; no other module writes a stage.
 
 mod advance;
+mod drift;
 mod edge;
 mod operator;
+mod owners;
 mod publish;
 mod site;
 mod yields;
@@ -16,6 +18,7 @@ use std::sync::{Arc, atomic::AtomicU8};
 pub(crate) use advance::infra;
 pub use advance::{EngineError, Request};
 pub(crate) use edge::need_candidate;
+pub(crate) use operator::LANDED_TREE;
 pub use operator::{ApproveError, CreateError};
 pub use site::{Checkout, Site, SiteError};
 use tokio::sync::Notify;

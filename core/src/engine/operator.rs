@@ -79,6 +79,14 @@ pub enum ApproveError {
         /// What is missing.
         why: String,
     },
+    /// Nothing landed that would have to be accepted.
+    #[error("{key} has not landed as {asked} in `deploy-staging`; there is nothing to accept")]
+    NothingLanded {
+        /// The task.
+        key: WorkItemKey,
+        /// The revision that was to be accepted.
+        asked: String,
+    },
     /// This person may not approve.
     #[error("`{who}` is not among the approvers of project {project}: {allowed}")]
     NotAllowed {
@@ -104,10 +112,8 @@ pub enum ApproveError {
     Store(#[from] StoreError),
 }
 
-/// Longest wait of a cancel or roll-back for an open effect: a deploy command may take its time.
-const WAY_PATIENCE_MS: i64 = 3_600_000;
-/// How often it looks.
-const WAY_POLL_MS: i64 = 100;
+/// What stands in an acceptance of a landed tree in the place of an artifact.
+pub(crate) const LANDED_TREE: &str = "landed-tree";
 
 /// Longest title, in bytes.
 const TITLE_MAX_BYTES: usize = 500;
@@ -161,7 +167,10 @@ impl Engine {
             tracing::info!(work_item = %key, project, title, "took the work item in");
             // a failure here loses nothing: the sweep starts it
             if let Err(error) =
-                self.advance(&key, Request::advance(Actor::Operator, "work item taken in")).await
+                // the local tracker's own word, as another tracker would send it
+                self
+                    .advance(&key, Request::advance(Actor::PlaneWebhook, "the tracker has a new work item"))
+                    .await
             {
                 tracing::error!(work_item = %key, error = %chain(&error), "could not start the work item");
             }
@@ -218,6 +227,36 @@ impl Engine {
         Ok((self.advance(key, request).await?, present))
     }
 
+    /// Accepts what landed though it is not what was tested, for exactly the revision that was looked at,
+    /// and lets the task go on: deployed, and its coverage not believed.
+    ///
+    /// # Errors
+    /// [`ApproveError`]; then nothing changed.
+    pub async fn accept_landed(
+        &self,
+        key: &WorkItemKey,
+        who: &str,
+        why: &str,
+        revision: &str,
+    ) -> Result<Outcome, ApproveError> {
+        let row = self.store.task(key).await?.ok_or_else(|| EngineError::UnknownTask(key.clone()))?;
+        let project = row.task.project.clone();
+        let site = self.site(&project).ok_or(EngineError::UnknownProject(project.clone()))?;
+        let approvers = &site.project.approvers;
+        if !approvers.is_empty() && !approvers.iter().any(|allowed| allowed == who) {
+            let (who, allowed) = (who.to_owned(), approvers.join(", "));
+            return Err(ApproveError::NotAllowed { who, project, allowed });
+        }
+        let merged = match (&row.task.merged, row.task.stage) {
+            (Some(merged), Stage::DeployStaging) if merged == revision => merged.clone(),
+            _ => return Err(ApproveError::NothingLanded { key: key.clone(), asked: revision.to_owned() }),
+        };
+        let now = self.clock.now_ms();
+        let artifact = LANDED_TREE.to_owned();
+        self.store.approve(row.id, artifact, merged, who.to_owned(), why.to_owned(), now).await?;
+        Ok(self.operate(key, Command::Retry, who, why).await?)
+    }
+
     async fn brief_revision(
         &self,
         site: &super::Site,
@@ -237,23 +276,6 @@ impl Engine {
             Ok(Some(blob)) => Ok((path, blob.to_string())),
             Ok(None) => Err(missing(format!("{path} is not on the branch"))),
             Err(error) => Err(missing(chain(&error))),
-        }
-    }
-
-    /// Enters an edge that somebody walks: gates are stopped, an open effect is waited for, and the
-    /// walk ends before its next step.
-    async fn enter_between_steps(&self, key: &WorkItemKey, request: Request) -> Result<Outcome, EngineError> {
-        let row = self.store.task(key).await?.ok_or_else(|| EngineError::UnknownTask(key.clone()))?;
-        let _asking = self.yields.ask(row.id);
-        let mut waited_ms = 0;
-        loop {
-            self.runs.stop_gates_of(row.id);
-            let outcome = self.advance(key, request.clone()).await?;
-            if !matches!(outcome, Outcome::Deferred { .. }) || waited_ms >= WAY_PATIENCE_MS {
-                return Ok(outcome);
-            }
-            self.clock.sleep_ms(WAY_POLL_MS).await;
-            waited_ms += WAY_POLL_MS;
         }
     }
 
@@ -298,7 +320,7 @@ impl Engine {
             Request { command, actor: Actor::Operator, who: Some(who.to_owned()), reason: why.to_owned() };
         let mut outcome = self.advance(key, request.clone()).await?;
         if makes_way && matches!(outcome, Outcome::Deferred { .. }) {
-            outcome = self.enter_between_steps(key, request).await?;
+            outcome = self.enter_between_steps(key, request, who, why).await?;
         }
         if retries && outcome == Outcome::NoChange {
             self.ask_ci_again(key).await?;

@@ -5,12 +5,28 @@ use crate::{
         task::Candidate,
         verdict::{InfraClass, Verdict},
     },
-    engine::{Site, infra},
+    engine::{Engine, EngineError, LANDED_TREE, Site, infra},
     git::{GitError, Sha},
     store::TaskRow,
 };
 
-pub(super) async fn landed_tree(site: &Site, row: &TaskRow, candidate: Option<&Candidate>) -> Verdict {
+/// The look, and a person's word where it finds a difference: for exactly what landed.
+pub(super) async fn landed_tree(
+    engine: &Engine,
+    site: &Site,
+    row: &TaskRow,
+    candidate: Option<&Candidate>,
+) -> Result<Verdict, EngineError> {
+    let verdict = look(site, row, candidate).await;
+    let (Verdict::Red { findings }, Some(merged)) = (&verdict, &row.task.merged) else { return Ok(verdict) };
+    let accepted = engine.store.approval(row.id, LANDED_TREE.to_owned(), merged.clone()).await?;
+    Ok(match accepted {
+        Some(who) => Verdict::Pass { evidence: format!("accepted by {who}: {}", findings.join("; ")) },
+        None => verdict,
+    })
+}
+
+async fn look(site: &Site, row: &TaskRow, candidate: Option<&Candidate>) -> Verdict {
     let Some(merged) = &row.task.merged else {
         return Verdict::Infra { class: InfraClass::Other, detail: "nothing is merged".to_owned() };
     };

@@ -133,6 +133,23 @@ pub(super) async fn approve(
     with_task(&engine, &asked, body).await
 }
 
+pub(super) async fn accept_landed(
+    State(state): State<HttpState>,
+    Ready(engine): Ready,
+    Key(key): Key,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    let who = fields.need("who", WHO);
+    let why = fields.need("why", WHY);
+    let revision = fields.need("revision", REVISION);
+    fields.finish()?;
+    let own = beginning(&engine)?;
+    let asked = key.clone();
+    let action = async move { own.accept_landed(&key, &who, &why, &revision).await };
+    let Ran::Ended(outcome) = state.run(action).await? else { return Ok(under_way(&asked)) };
+    with_task(&engine, &asked, views::outcome(&outcome?)).await
+}
+
 pub(super) async fn retry(
     state: State<HttpState>,
     engine: Ready,
@@ -231,24 +248,15 @@ pub(super) async fn release_lease(
     let row = find(&engine, &key).await?;
     let own = beginning(&engine)?;
     let action = async move {
-        let released = own
-            .store
-            .force_release(row.id, Actor::Operator, ReclaimReason::Forced, own.clock.now_ms())
-            .await?;
-        if released {
-            let reason = ReclaimReason::Forced.as_str();
-            *own.counters.tally().reclaims.entry(reason).or_default() += 1;
-            tracing::warn!(work_item = %row.task.key, who, why, "a person released the lease by force");
-            own.store.take_pending(row.id).await?;
-            own.wakes.jobs.notify_one();
-        }
-        Ok::<bool, crate::store::StoreError>(released)
+        let why = why.unwrap_or_else(|| "released by force, no reason given".to_owned());
+        own.force_release(&row.task.key, Actor::Operator, who, &why, ReclaimReason::Forced).await
     };
-    let Ran::Ended(released) = state.run(action).await? else { return Ok(under_way(&key)) };
-    if !released? {
+    let Ran::Ended(robbed) = state.run(action).await? else { return Ok(under_way(&key)) };
+    let Some(robbed) = robbed? else {
         return Err(Problem::new(ProblemKind::NoLease, format!("nobody holds the lease of {key}")));
-    }
-    with_task(&engine, &key, json!({ "outcome": "released" })).await
+    };
+    let body = json!({ "outcome": "released", "owner_lives": robbed.owner_lives, "parked": robbed.parked });
+    with_task(&engine, &key, body).await
 }
 
 impl From<EngineError> for Problem {
@@ -276,7 +284,9 @@ impl From<ApproveError> for Problem {
     fn from(error: ApproveError) -> Self {
         let kind = match &error {
             ApproveError::WrongStage { .. } => ProblemKind::WrongStage,
-            ApproveError::NoBrief { .. } => ProblemKind::NothingToApprove,
+            ApproveError::NoBrief { .. } | ApproveError::NothingLanded { .. } => {
+                ProblemKind::NothingToApprove
+            }
             ApproveError::NotAllowed { .. } => ProblemKind::NotAllowed,
             ApproveError::Changed { .. } => ProblemKind::BriefChanged,
             ApproveError::Engine(_) | ApproveError::Store(_) => ProblemKind::Internal,
@@ -286,6 +296,7 @@ impl From<ApproveError> for Problem {
             ApproveError::Store(error) => error.into(),
             ApproveError::WrongStage { .. }
             | ApproveError::NoBrief { .. }
+            | ApproveError::NothingLanded { .. }
             | ApproveError::NotAllowed { .. }
             | ApproveError::Changed { .. } => Self::new(kind, error.to_string()),
         }

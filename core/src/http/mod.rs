@@ -100,6 +100,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/tasks/{key}/why", get(read::why))
         .route("/tasks/{key}/events", get(read::events))
         .route("/tasks/{key}/approve", post(act::approve))
+        .route("/tasks/{key}/accept-landed", post(act::accept_landed))
         .route("/tasks/{key}/retry", post(act::retry))
         .route("/tasks/{key}/rollback", post(act::roll_back))
         .route("/tasks/{key}/cancel", post(act::cancel))

@@ -148,7 +148,7 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = %chain(&error), "a request could not use the store");
-        Self::new(ProblemKind::StoreFailed, "the cause stands in the core's log")
+        Self::new(ProblemKind::StoreFailed, error.advice().unwrap_or("the cause stands in the core's log"))
     }
 }
 

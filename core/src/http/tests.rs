@@ -428,7 +428,7 @@ async fn a_task_is_shown_with_all_that_happened_to_it() {
     assert_eq!(first.at("/events/0/seq"), 1);
     let next = bench.get("/tasks/SHOP-4/events?after=1&limit=1").await;
     assert_eq!(next.at("/events/0/seq"), 2);
-    assert_eq!(next.at("/events/0/actor"), "operator");
+    assert_eq!(next.at("/events/0/actor"), "plane_webhook");
     for path in ["/tasks/SHOP-99", "/tasks/SHOP-99/why", "/tasks/SHOP-99/events"] {
         bench.get(path).await.is_problem(404, "unknown-task");
     }

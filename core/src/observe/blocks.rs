@@ -108,8 +108,7 @@ pub(super) fn reconciler(tally: &Tally) -> ReconcilerBlock {
     ReconcilerBlock {
         enabled: true,
         woken_total: tally.woken,
-        // forge and tracker of this machine have no writer but us: nothing to differ from
-        drift_total: 0,
+        drift_total: tally.drift,
         failures_total: failed_passes(tally, "reconciler"),
     }
 }
@@ -119,9 +118,16 @@ pub(super) const fn webhooks() -> WebhooksBlock {
     WebhooksBlock { sources: Vec::new() }
 }
 
-/// The log is the only channel: there is nothing to be called, so nothing that could fail.
-pub(super) fn chat() -> ChatBlock {
-    ChatBlock { channel: "log".to_owned(), up: None, pending: 0, attempts_total: 0, failures_total: 0 }
+/// The channel beside the log. The log alone cannot fail: nothing is called.
+pub(super) fn chat(engine: &Engine, tally: &Tally) -> ChatBlock {
+    let channel = if engine.config.telegram.is_some() { "telegram" } else { "log" };
+    ChatBlock {
+        channel: channel.to_owned(),
+        up: tally.chat.up,
+        pending: tally.chat.pending,
+        attempts_total: tally.chat.attempts,
+        failures_total: tally.chat.failures,
+    }
 }
 
 fn failed_passes(tally: &Tally, actor: &str) -> u64 {

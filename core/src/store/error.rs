@@ -37,6 +37,16 @@ pub enum StoreError {
         /// How it shows.
         why: String,
     },
+    /// The file is ours, and damaged.
+    #[error(
+        "the database {path} is damaged ({why}): stop the core and put a backup in its place with `orch-core restore FILE`"
+    )]
+    Corrupt {
+        /// Which file.
+        path: PathBuf,
+        /// How it shows.
+        why: String,
+    },
     /// A command failed and changed nothing.
     #[error("write `{command}`")]
     Write {
@@ -77,7 +87,36 @@ pub enum StoreError {
     Closed,
 }
 
+const RESTORE: &str = "the file of ORCH_DB_PATH is damaged; stop the core and put a backup in its place with `orch-core restore FILE`";
+
 impl StoreError {
+    /// What somebody can do about it, where that is known.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        use rusqlite::ErrorCode;
+        let source = match self {
+            Self::Open { source, .. }
+            | Self::Write { source, .. }
+            | Self::Unknown { source, .. }
+            | Self::Read { source, .. } => source,
+            Self::Corrupt { .. } | Self::Damaged { .. } | Self::History(_) => return Some(RESTORE),
+            Self::Newer { .. } | Self::Foreign { .. } | Self::Closed => return None,
+        };
+        match source.sqlite_error_code()? {
+            ErrorCode::DiskFull => {
+                Some("make room on the disk of ORCH_DB_PATH; nothing is lost, it goes on by itself")
+            }
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+                Some("another program holds a lock on the file of ORCH_DB_PATH; end it, it goes on by itself")
+            }
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Some(RESTORE),
+            ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied => {
+                Some("look at the rights of the file of ORCH_DB_PATH and of its folder")
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn damaged(table: &'static str, what: impl std::fmt::Display) -> Self {
         Self::Damaged { table, what: what.to_string() }
     }

@@ -118,8 +118,41 @@ fn refuse_unsafe_file_system(file: &File, path: &Path) -> Result<(), LockRefused
         .map_err(|error| LockRefused::Io { path: path.to_owned(), source: error.into() })?;
     // the kernel's magic numbers are 32 bits wide whatever the type that carries them
     let magic = (stat.f_type as u64 & 0xffff_ffff) as u32;
-    match REFUSED_FILE_SYSTEMS.iter().find(|(known, _)| *known == magic) {
-        Some((_, kind)) => Err(LockRefused::FileSystem { path: path.to_owned(), kind }),
+    match refused(magic) {
+        Some(kind) => Err(LockRefused::FileSystem { path: path.to_owned(), kind }),
         None => Ok(()),
+    }
+}
+
+/// The name of a file system that is refused.
+fn refused(magic: u32) -> Option<&'static str> {
+    REFUSED_FILE_SYSTEMS.iter().find(|(known, _)| *known == magic).map(|(_, kind)| *kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_and_user_space_file_systems_are_refused_by_name() {
+        // as linux/magic.h and the file systems' own sources have them
+        for (magic, kind) in [
+            (0x6969, "nfs"),
+            (0x6573_5546, "fuse"),
+            (0x0102_1997, "9p"),
+            (0x6a65_6a63, "virtiofs"),
+            (0xff53_4d42, "cifs"),
+        ] {
+            assert_eq!(refused(magic), Some(kind));
+            let path = PathBuf::from("/there/orch.db.lock");
+            let told = LockRefused::FileSystem { path, kind }.to_string();
+            assert!(
+                told.contains(kind) && told.contains("/there") && told.contains("ORCH_DATA_DIR"),
+                "{told}"
+            );
+        }
+        for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
+            assert_eq!(refused(local), None, "{local:#x}");
+        }
     }
 }

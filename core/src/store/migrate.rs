@@ -10,13 +10,13 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Schema that this program reads and writes.
-pub const SCHEMA: i64 = 1;
+pub const SCHEMA: i64 = 2;
 
 /// `application_id` of our files: "orch" in ASCII.
 const APPLICATION_ID: i64 = 0x6f72_6368;
 
 /// Statements that lead from schema `index` to `index + 1`.
-const MIGRATIONS: [&str; SCHEMA as usize] = [include_str!("schema_1.sql")];
+const MIGRATIONS: [&str; SCHEMA as usize] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// Refuses a file that is not ours, or newer than we are, before anything is changed in it; answers
 /// its schema.
@@ -34,8 +34,14 @@ pub(super) fn recognise(connection: &Connection, path: &Path) -> Result<i64, Sto
         Err(source) => return Err(open(source)),
     };
     let owner = pragma(connection, "application_id").map_err(open)?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(open)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|source| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+                StoreError::Corrupt { path: path.to_owned(), why: source.to_string() }
+            }
+            _ => open(source),
+        })?;
     if owner != APPLICATION_ID && (tables > 0 || found > 0) {
         return Err(foreign(format!("its application id is {owner:#x}")));
     }

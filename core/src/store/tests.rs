@@ -1,5 +1,6 @@
 //! What the store promises, asked of a real file.
 
+mod backups;
 mod effects;
 mod files;
 mod jobs;
@@ -8,6 +9,7 @@ mod plans;
 mod runs;
 mod schema;
 mod tasks;
+mod trouble;
 
 use std::path::{Path, PathBuf};
 

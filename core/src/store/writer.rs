@@ -70,7 +70,8 @@ impl Writer {
         let job: Job = Box::new(move |connection, path| {
             let result = transact(connection, path, name, command);
             if let Err(error @ (StoreError::Unknown { .. } | StoreError::Write { .. })) = &result {
-                tracing::error!(command = name, error = %crate::chain::chain(error), "store write failed");
+                let advice = error.advice().unwrap_or("look at the disk and the file of ORCH_DB_PATH");
+                tracing::error!(command = name, error = %crate::chain::chain(error), advice, "store write failed");
             }
             // a caller that went away has no use for the answer; the write stands
             answer.send(result).ok();
@@ -159,10 +160,16 @@ fn transact<T>(
         },
         Err(error) => {
             drop(transaction);
-            if ended_early {
-                *slot = None;
+            if !ended_early {
+                return Err(error);
             }
-            Err(error)
+            *slot = None;
+            Err(match error {
+                StoreError::Write { source, .. } | StoreError::Read { source, .. } => {
+                    StoreError::Unknown { command: name, source }
+                }
+                other => other,
+            })
         }
     }
 }

@@ -7,6 +7,10 @@ mod crash;
 mod edge;
 #[cfg(test)]
 mod gates;
+#[cfg(all(test, debug_assertions))]
+mod guards;
+#[cfg(test)]
+mod incidents;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
