@@ -1,5 +1,7 @@
 //! Nothing but the one door writes a stage: what the compiler does not hold, the source is held to.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail it")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -100,7 +100,9 @@ mod tests {
 
     /// What the stand-in has taken, and what it answers next; the last answer stays.
     #[derive(Clone, Default)]
-    struct Chat(Arc<Mutex<(Vec<Value>, Vec<(u16, Value)>)>>);
+    struct Chat(Arc<Mutex<World>>);
+
+    type World = (Vec<Value>, Vec<(u16, Value)>);
 
     async fn send(State(chat): State<Chat>, Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
         let mut world = chat.0.lock().unwrap();

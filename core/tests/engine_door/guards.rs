@@ -2,6 +2,8 @@
 //!
 //! A guard whose removal nobody notices would be ornament.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail it")]
+
 use orch_core::{
     domain::{
         actor::Actor,

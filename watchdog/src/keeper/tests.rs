@@ -1,3 +1,5 @@
+//! The keeper before disks that take, refuse, hang and return.
+
 use std::sync::Condvar;
 
 use super::*;

@@ -95,7 +95,7 @@ async fn a_damaged_file_is_refused_by_name_with_the_way_back() {
 async fn a_full_queue_makes_callers_wait_and_loses_no_command() {
     let fixture = Fixture::new();
     let row = fixture.task(1).await;
-    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (hold, held) = std::sync::mpsc::sync_channel::<()>(1);
     let store = fixture.store.clone();
     let slow = tokio::spawn(async move {
         store
