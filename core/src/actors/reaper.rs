@@ -9,7 +9,8 @@ use super::{
 use crate::{
     domain::{actor::Actor, ids::RunId, lease::OwnerLiveness},
     engine::{EngineError, Life},
-    process::{Adopted, Cookie, adopt},
+    failpoint::{Plant, planted},
+    process::{Adopted, Cookie},
     runs::Ended,
     store::{JobRow, ReclaimReason, RunRow},
 };
@@ -17,6 +18,7 @@ use crate::{
 pub(super) async fn run(stage: Stage) {
     loop {
         tokio::select! {
+            biased;
             () = stage.engine.clock.sleep_ms(stage.engine.config.reaper.tick_ms) => {}
             () = stage.stop.cancelled() => return,
         }
@@ -35,6 +37,9 @@ pub(super) async fn run(stage: Stage) {
 
 async fn jobs(stage: &Stage) -> Result<(), EngineError> {
     let engine = &stage.engine;
+    if planted(Plant::NobodyReaps) {
+        return Ok(());
+    }
     let now = engine.clock.now_ms();
     let limits = &engine.config.reaper;
     for job in engine.store.running_jobs().await? {
@@ -57,7 +62,7 @@ async fn jobs(stage: &Stage) -> Result<(), EngineError> {
 /// Tier 1: nobody watches it, and its lock is free.
 async fn gone(stage: &Stage, job: &JobRow, run: RunId) -> Result<(), EngineError> {
     let engine = &stage.engine;
-    let ended = match adopt(&engine.runs.dir_of(run)) {
+    let ended = match engine.runs.adopt(run) {
         Ok(Adopted::Live(running)) => {
             // alive and unwatched: its watcher was lost, not the run
             let row = engine.store.run(run).await?;
@@ -89,7 +94,7 @@ async fn gone(stage: &Stage, job: &JobRow, run: RunId) -> Result<(), EngineError
 /// Tier 2: the exit is recorded, and nobody settled it.
 async fn unsettled(stage: &Stage, job: &JobRow, run: RunId) -> Result<(), EngineError> {
     let engine = &stage.engine;
-    let facts = match adopt(&engine.runs.dir_of(run)) {
+    let facts = match engine.runs.adopt(run) {
         Ok(Adopted::Ended(record)) => {
             RunFacts::from(&Ended { run, started: true, swept: record.swept.clone(), record: Some(record) })
         }

@@ -6,6 +6,7 @@ use crate::{
     chain::chain,
     domain::{actor::Actor, ids::WorkItemKey, task::Standing, transition::Outcome},
     engine::{EngineError, Life, Request},
+    failpoint::{Plant, planted},
 };
 
 /// Open tasks asked for in one pass.
@@ -21,6 +22,7 @@ pub(super) async fn run(stage: Stage) {
         }
         passed(&stage.engine, "reconciler");
         tokio::select! {
+            biased;
             () = stage.engine.clock.sleep_ms(stage.engine.config.reconcile_tick_ms) => {}
             () = stage.stop.cancelled() => return,
         }
@@ -28,6 +30,9 @@ pub(super) async fn run(stage: Stage) {
 }
 
 async fn pass(stage: &Stage) -> Result<(), EngineError> {
+    if planted(Plant::NobodySweeps) {
+        return Ok(());
+    }
     for row in stage.engine.store.open_tasks(TASKS_MAX).await? {
         match row.task.standing {
             Standing::Moving {} | Standing::Waiting { .. } => {}

@@ -20,7 +20,7 @@ use crate::{
         event::Event,
     },
     engine::{Engine, EngineError, Site},
-    failpoint,
+    failpoint::{self, Plant, planted},
     store::{EffectRow, IntentWrite, LeaseProof, TaskRow},
 };
 
@@ -93,6 +93,17 @@ pub(crate) async fn perform(
 
 /// Asks the outside whether the task's present effect of this kind stands.
 pub(crate) async fn probe(engine: &Engine, site: &Site, row: &TaskRow, kind: EffectKind) -> Probe {
+    if planted(Plant::ActWithoutProbe) {
+        return Probe::Absent;
+    }
+    let looked = look(engine, site, row, kind).await;
+    match looked {
+        Probe::CannotTell(_) if planted(Plant::DoubtIsAbsence) => Probe::Absent,
+        looked => looked,
+    }
+}
+
+async fn look(engine: &Engine, site: &Site, row: &TaskRow, kind: EffectKind) -> Probe {
     match kind {
         EffectKind::PrepareCandidate => candidate::probe(site, row).await,
         EffectKind::Merge => merge::probe(site, row).await,
@@ -107,6 +118,7 @@ pub(crate) async fn probe_intent(engine: &Engine, site: &Site, row: &TaskRow, in
     match intent.kind {
         // rebase and push are guarded and idempotent: whatever stands is taken as the new start
         EffectKind::PrepareCandidate => Probe::Absent,
+        EffectKind::StartDeploy if planted(Plant::IntentIsDone) => Probe::Done("taken for done".to_owned()),
         EffectKind::Merge
         | EffectKind::RatchetCoverage
         | EffectKind::StartDeploy

@@ -90,6 +90,7 @@ impl Engine {
         sites: Vec<Site>,
         runs: Arc<Runs>,
     ) -> Self {
+        let started_at_ms = clock.now_ms();
         Self {
             config,
             projects,
@@ -101,7 +102,7 @@ impl Engine {
             wakes: Wakes::default(),
             yields: yields::Yields::default(),
             life: AtomicU8::new(Life::Starting as u8),
-            started_at_ms: clock.now_ms(),
+            started_at_ms,
         }
     }
 

@@ -6,7 +6,10 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{LeaseProof, Store, StoreError, leases, tasks};
-use crate::domain::{actor::Actor, effect::EffectKind, event::Event, ids::TaskId};
+use crate::{
+    domain::{actor::Actor, effect::EffectKind, event::Event, ids::TaskId},
+    failpoint::{Plant, planted},
+};
 
 /// Answer to an intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,7 @@ impl Store {
         self.writer
             .write("write_intent", move |tx| {
                 if let Some(fencing) = fencing
+                    && !planted(Plant::IntentWithoutFencing)
                     && !leases::is_current(tx, task, fencing)?
                 {
                     return Ok(IntentWrite::Fenced);

@@ -22,6 +22,7 @@ use crate::domain::{
     lease::{LeaseRow, OwnerLiveness, judge_owner},
     stage::Edge,
 };
+use crate::failpoint::{Plant, planted};
 
 pub(super) const SELECT_HELD: &str =
     "SELECT task_id, edge, fencing, actor, boot_id, owner, acquired_at_ms, pid, start_ticks
@@ -155,7 +156,8 @@ impl Store {
                 let present = select(tx, task)?;
                 let mut reclaimed = None;
                 if let Some((row, true)) = &present {
-                    match judge_owner(row, &identity.boot_id, owners.is_live(row.owner)) {
+                    match judge(row, &identity.boot_id, &owners) {
+                        OwnerLiveness::Live if planted(Plant::LeaseForEverybody) => {}
                         OwnerLiveness::Live => return Ok(Acquired::Deferred { owner: row.actor }),
                         OwnerLiveness::DeadBoot => reclaimed = Some(ReclaimReason::DeadBoot),
                         OwnerLiveness::DeadOwner => reclaimed = Some(ReclaimReason::DeadOwner),
@@ -245,6 +247,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn store_pending(&self, task: TaskId, actor: Actor, at_ms: i64) -> Result<(), StoreError> {
+        if planted(Plant::DeferralDropped) {
+            return Ok(());
+        }
         self.writer
             .write("store_pending", move |tx| {
                 tx.execute(
@@ -362,6 +367,13 @@ impl Store {
     }
 }
 
+fn judge(row: &LeaseRow, boot: &BootId, owners: &OwnerRegistry) -> OwnerLiveness {
+    if planted(Plant::LivenessByPid) {
+        return OwnerLiveness::Live;
+    }
+    judge_owner(row, boot, owners.is_live(row.owner))
+}
+
 /// Whether the task's lease is held by an owner that is gone. Without a lease it rests, and that is
 /// no death: a candidate keeps the slot while its CI runs.
 fn died(
@@ -371,9 +383,7 @@ fn died(
     owners: &OwnerRegistry,
 ) -> Result<bool, StoreError> {
     let lease = select(connection, task)?;
-    Ok(lease.is_some_and(|(row, held)| {
-        held && judge_owner(&row, boot, owners.is_live(row.owner)) != OwnerLiveness::Live
-    }))
+    Ok(lease.is_some_and(|(row, held)| held && judge(&row, boot, owners) != OwnerLiveness::Live))
 }
 
 /// Whether `fencing` is the task's current, held token.
@@ -418,7 +428,7 @@ pub(super) fn held(
     raw.map(|row| {
         let ((task, edge), lease, (pid, ticks)) = row.map_err(read)?;
         let row = lease?;
-        let liveness = judge_owner(&row, boot, owners.is_live(row.owner));
+        let liveness = judge(&row, boot, owners);
         Ok(HeldLease { task: TaskId(task), edge, row, process: (pid, ticks.cast_unsigned()), liveness })
     })
     .collect()
