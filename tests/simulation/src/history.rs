@@ -38,9 +38,9 @@ use crate::{
 };
 
 /// Steps that chance decides, at most.
-const STEPS_MAX: u32 = 400;
+const STEPS_MAX: u32 = 320;
 /// Steps within which everything must come to rest once all goes well.
-const FAIR_STEPS_MAX: u32 = 40_000;
+const FAIR_STEPS_MAX: u32 = 20_000;
 /// And the time.
 const FAIR_TIME_MAX_MS: i64 = 3 * 86_400_000;
 /// Lives of one history, at most.
@@ -83,6 +83,14 @@ impl Ground {
             ("ORCH_DATA_DIR", dir.path().display().to_string()),
             ("ORCH_GATE_INFRA_BACKOFF_S", "2".to_owned()),
             ("ORCH_FINALIZER_TICK_S", "20".to_owned()),
+            ("ORCH_JOB_BACKOFF_S", "2".to_owned()),
+            ("ORCH_CI_TIMEOUT_S", "60".to_owned()),
+            ("ORCH_CI_WAIT_S", "120".to_owned()),
+            ("ORCH_DEPLOY_TIMEOUT_S", "120".to_owned()),
+            ("ORCH_REAPER_TICK_S", "15".to_owned()),
+            ("ORCH_REAPER_DEAD_GRACE_S", "20".to_owned()),
+            ("ORCH_REAPER_FINALIZE_GRACE_S", "60".to_owned()),
+            ("ORCH_RECONCILE_TICK_S", "60".to_owned()),
         ];
         let loaded = CoreConfig::load(&Strings::from_pairs(settings), dir.path());
         let config = loaded.map_err(|problems| anyhow::anyhow!("{problems}"))?.value;
@@ -215,7 +223,7 @@ impl History<'_> {
         };
         let store = self.store(0);
         self.schedule.let_all_through(true);
-        let tasks = 1 + self.choices.below(3);
+        let tasks = 1 + self.choices.below(2);
         for number in 1..=tasks {
             let start = match self.choices.below(4) {
                 0 | 1 => Stage::DeployStaging,
@@ -344,6 +352,7 @@ impl History<'_> {
         if !self.fair && self.report.count >= self.budget {
             self.fair = true;
             self.fair_since_ms = self.schedule.passed_ms();
+            self.schedule.set_right();
             let told = self.judge.told();
             self.tell(|| format!("from here on all goes well: {told}"));
         }

@@ -147,6 +147,11 @@ impl Schedule {
         self.inner().jumped_ms += by_ms;
     }
 
+    /// Sets the host's clock right again.
+    pub fn set_right(&self) {
+        self.inner().jumped_ms = 0;
+    }
+
     /// Forgets every gate: the life that waited there is over.
     pub fn clear(&self) {
         self.inner().gates.clear();

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Tries of one shrinking.
-const TRIES_MAX: u32 = 400;
+const TRIES_MAX: u32 = 250;
 
 /// The number of the invariant that a violation names, or its first words.
 #[must_use]
