@@ -5,8 +5,7 @@
 //! assertions; a release build has none of this. Nothing but ending the process is offered there: what
 //! a crash at this point leaves behind is exactly what the proof is about.
 //!
-//! A [`Plant`] is a bug put in where a guard stands, for one thread and by a simulation alone: each
-//! must be found, or the guard proves nothing.
+//! A [`Plant`] is a bug put in, for one thread and by a simulation alone: each must be found.
 
 #[cfg(debug_assertions)]
 use std::{cell::Cell, sync::OnceLock};
@@ -19,29 +18,17 @@ thread_local! {
     static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
 }
 
-/// A guard that is taken away.
+/// A bug put in, beside the guards of one store (`guards`) that can be lifted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
-    /// A decision is written whatever stage and version the task has by then.
-    CommitWithoutComparison,
-    /// Everybody is granted the lease.
-    LeaseForEverybody,
     /// An owner lives as long as its pid does, and every life has the same one.
     LivenessByPid,
-    /// A stale owner journals as if it were the present one.
-    IntentWithoutFencing,
-    /// An effect is carried out without a look whether it stands.
-    ActWithoutProbe,
-    /// What the probe cannot tell is taken for not done.
-    DoubtIsAbsence,
-    /// An open intent is taken for done.
+    /// An open intent of a deploy is taken for done.
     IntentIsDone,
     /// Nothing is settled at the start.
     StartWithoutSettling,
     /// A merged task is rolled back like any other.
     RollBackAfterMerge,
-    /// What landed is taken for what was tested.
-    LandedTreeUnchecked,
     /// A pass of any candidate counts for every other.
     PassOfAnotherHead,
     /// A living agent of the last life is taken for one that never began.
@@ -52,29 +39,20 @@ pub enum Plant {
     NobodyReaps,
     /// The finalizer believes every deploy.
     DeployUnchecked,
-    /// A deferred trigger is dropped.
-    DeferralDropped,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 16] = [
-        Self::CommitWithoutComparison,
-        Self::LeaseForEverybody,
+    pub const ALL: [Self; 9] = [
         Self::LivenessByPid,
-        Self::IntentWithoutFencing,
-        Self::ActWithoutProbe,
-        Self::DoubtIsAbsence,
         Self::IntentIsDone,
         Self::StartWithoutSettling,
         Self::RollBackAfterMerge,
-        Self::LandedTreeUnchecked,
         Self::PassOfAnotherHead,
         Self::SurvivorsForgotten,
         Self::NobodySweeps,
         Self::NobodyReaps,
         Self::DeployUnchecked,
-        Self::DeferralDropped,
     ];
 }
 

@@ -17,6 +17,7 @@ pub mod failpoint;
 pub mod forge;
 mod gates;
 pub mod git;
+pub mod guards;
 pub mod http;
 pub mod metrics;
 pub mod observe;

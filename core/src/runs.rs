@@ -103,6 +103,32 @@ pub struct Runs {
     base_env: BTreeMap<String, String>,
     // in the order of runs: who is told to stop first does not depend on chance
     watched: Mutex<BTreeMap<RunId, Watched>>,
+    /// Tasks whose gates may not begin, by how many ask for it.
+    held: Mutex<BTreeMap<TaskId, usize>>,
+}
+
+/// A task's gates are held back until this is dropped.
+#[derive(Debug)]
+pub struct GatesHeld<'a> {
+    runs: &'a Runs,
+    task: TaskId,
+}
+
+impl Drop for GatesHeld<'_> {
+    fn drop(&mut self) {
+        let mut held = self.runs.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.task) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.task);
+            }
+        }
+    }
+}
+
+/// A look at a candidate, which can be stopped and done again.
+const fn is_gate(kind: ProcessKind) -> bool {
+    matches!(kind, ProcessKind::Retest | ProcessKind::Coverage | ProcessKind::Security | ProcessKind::Staging)
 }
 
 /// A run on the list of watched ones, from before its first step to its recorded end: whoever asks
@@ -146,7 +172,16 @@ impl Runs {
         dir: PathBuf,
         base_env: BTreeMap<String, String>,
     ) -> Self {
-        Self { store, clock, config, dir, machine, base_env, watched: Mutex::default() }
+        Self {
+            store,
+            clock,
+            config,
+            dir,
+            machine,
+            base_env,
+            watched: Mutex::default(),
+            held: Mutex::default(),
+        }
     }
 
     /// Looks at a run of an earlier life.
@@ -197,6 +232,10 @@ impl Runs {
             })
             .await?;
         let watch = self.expect(run, order.kind, task);
+        // on the list by now: whoever holds gates has either stopped it, or is seen here
+        if is_gate(order.kind) && self.are_gates_held(task) {
+            watch.stop.cancel();
+        }
         let running = match self.start(&watch, cookie, &order).await {
             Ok(running) => running,
             Err(error) => {
@@ -381,16 +420,27 @@ impl Runs {
 
     /// Asks the gates at work for a task to end: not its agent, its CI, or a deploy that has begun.
     pub fn stop_gates_of(&self, task: TaskId) -> usize {
+        self.stop_where(|one| one.task == Some(task) && is_gate(one.kind))
+    }
+
+    /// Asks everything at work for a task's edge to end, a deploy too: not its agent, not its CI.
+    pub fn stop_edge_of(&self, task: TaskId) -> usize {
         self.stop_where(|one| {
-            one.task == Some(task)
-                && matches!(
-                    one.kind,
-                    ProcessKind::Retest
-                        | ProcessKind::Coverage
-                        | ProcessKind::Security
-                        | ProcessKind::Staging
-                )
+            one.task == Some(task) && !matches!(one.kind, ProcessKind::Agent | ProcessKind::Ci)
         })
+    }
+
+    /// Stops the gates at work for a task, and every one that is begun while the answer lives.
+    #[must_use]
+    pub fn hold_gates(&self, task: TaskId) -> GatesHeld<'_> {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner).entry(task).or_default() += 1;
+        self.stop_gates_of(task);
+        GatesHeld { runs: self, task }
+    }
+
+    fn are_gates_held(&self, task: Option<TaskId>) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        task.is_some_and(|task| held.contains_key(&task))
     }
 
     /// Asks all watched runs that are not agents to end.

@@ -145,6 +145,10 @@ pub async fn bring_up(engine: &Arc<Engine>) -> Result<Stage, StartError> {
     let stage =
         Stage { engine: Arc::clone(engine), stop: CancellationToken::new(), work: TaskTracker::new() };
     recovery::take_up(&stage, survivors);
+    for kept in engine.store.kept_commands().await? {
+        let engine = Arc::clone(engine);
+        stage.work.spawn(async move { engine.resume(kept).await });
+    }
     engine.set_life(Life::Ready);
     actors::start(&stage);
     tracing::info!(

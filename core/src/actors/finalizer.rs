@@ -33,9 +33,11 @@ async fn pass(stage: &Stage) -> Result<(), EngineError> {
     for row in rows {
         match row.task.standing {
             Standing::Moving {} | Standing::Waiting { .. } => {
-                engine
-                    .advance(&row.task.key, Request::advance(Actor::Finalizer, "the deploy was looked at"))
-                    .await?;
+                let request = Request::advance(Actor::Finalizer, "the deploy was looked at");
+                // one deploy that cannot be looked at keeps no other from it
+                if let Err(error) = engine.advance(&row.task.key, request).await {
+                    failed(engine, "finalizer", &error);
+                }
             }
             // held ones come due by themselves, blocked ones are a person's
             Standing::Held { .. } | Standing::Blocked { .. } | Standing::Finished {} => {}

@@ -18,7 +18,10 @@ pub(crate) use agents::watch_adopted;
 pub(crate) use settle::{RunFacts, settle_run};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::engine::Engine;
+use crate::{
+    domain::{actor::Actor, ids::WorkItemKey, transition::Outcome},
+    engine::{Engine, Request},
+};
 
 /// Pause before an actor that panicked starts again.
 const RESTART_PAUSE_MS: i64 = 1_000;
@@ -61,6 +64,27 @@ where
             own.engine.counters.tally().panics += 1;
             tracing::error!(actor = name, %error, "an actor panicked; it is started again");
             own.engine.clock.sleep_ms(RESTART_PAUSE_MS).await;
+        }
+    });
+}
+
+/// Enters the door for a task beside the actor's own loop: an edge can take many minutes, and a panic
+/// in it is one entry's end, counted, and not the actor's.
+fn enter_beside(stage: &Stage, name: &'static str, key: WorkItemKey, request: Request) {
+    let own = stage.clone();
+    stage.work.spawn(async move {
+        let (engine, woken) = (Arc::clone(&own.engine), request.actor == Actor::Reconciler);
+        let entered = tokio::spawn(async move { engine.advance(&key, request).await }).await;
+        match entered {
+            Ok(Ok(Outcome::Advanced { .. } | Outcome::RolledBack { .. })) if woken => {
+                own.engine.counters.tally().woken += 1;
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => failed(&own.engine, name, &error),
+            Err(error) => {
+                own.engine.counters.tally().panics += 1;
+                tracing::error!(actor = name, %error, "an entry panicked; its lease is free");
+            }
         }
     });
 }

@@ -1,8 +1,8 @@
 //! The monitor: starts claimable jobs while there is room, and asks for tasks whose time has come.
 
-use super::{MONITOR_PERIOD_MS, Stage, agents, failed, passed};
+use super::{MONITOR_PERIOD_MS, RESTART_PAUSE_MS, Stage, agents, enter_beside, failed, passed};
 use crate::{
-    domain::{actor::Actor, job::Role},
+    domain::{actor::Actor, job::Role, lease::OwnerLiveness},
     engine::{Engine, EngineError, Life, Request},
     process::Cookie,
     projects::Projects,
@@ -12,8 +12,55 @@ use crate::{
 const DUE_MAX: u32 = 100;
 
 pub(super) async fn run(stage: Stage) {
+    tokio::join!(sweep(&stage), follow_owners(&stage));
+}
+
+/// Hears of every owner that ends: whoever was deferred to it is asked at once, and an owner that died
+/// with its lease is replaced.
+async fn follow_owners(stage: &Stage) {
+    let mut ended = stage.engine.store.owners().ended();
     loop {
-        if let Err(error) = pass(&stage).await {
+        tokio::select! {
+            told = ended.changed() => if told.is_err() { return },
+            () = stage.stop.cancelled() => return,
+        }
+        if stage.engine.life() != Life::Ready {
+            continue;
+        }
+        if let Err(error) = ask_deferred(stage).await {
+            failed(&stage.engine, "monitor", &error);
+        }
+        if let Err(error) = replace_dead(stage).await {
+            failed(&stage.engine, "monitor", &error);
+        }
+    }
+}
+
+async fn ask_deferred(stage: &Stage) -> Result<(), EngineError> {
+    for pending in stage.engine.take_pending().await? {
+        let request = Request::advance(pending.actor, "asked again: the owner it was deferred to has ended");
+        enter_beside(stage, "monitor", pending.key, request);
+    }
+    Ok(())
+}
+
+async fn replace_dead(stage: &Stage) -> Result<(), EngineError> {
+    let engine = &stage.engine;
+    let dead = engine.store.held_leases().await?;
+    for lease in dead.into_iter().filter(|lease| lease.liveness == OwnerLiveness::DeadOwner) {
+        if let Some(row) = engine.store.task_by_id(lease.task).await? {
+            // a pause: what killed the owner may kill the next one just as fast
+            engine.clock.sleep_ms(RESTART_PAUSE_MS).await;
+            let request = Request::advance(Actor::Reaper, "the owner of its edge died");
+            enter_beside(stage, "monitor", row.task.key, request);
+        }
+    }
+    Ok(())
+}
+
+async fn sweep(stage: &Stage) {
+    loop {
+        if let Err(error) = pass(stage).await {
             failed(&stage.engine, "monitor", &error);
         }
         passed(&stage.engine, "monitor");
@@ -42,17 +89,14 @@ async fn pass(stage: &Stage) -> Result<(), EngineError> {
         let Some(claimed) = claimed else { break };
         stage.work.spawn(agents::work(stage.clone(), claimed));
     }
-    for row in engine.store.due_tasks(engine.clock.now_ms(), DUE_MAX).await? {
-        let own = stage.clone();
-        // an edge can take many minutes: the pass does not wait for it
-        stage.work.spawn(async move {
-            let request = Request::advance(Actor::Monitor, "its time has come");
-            if let Err(error) = own.engine.advance(&row.task.key, request).await {
-                failed(&own.engine, "monitor", &error);
-            }
-        });
+    if engine.life() != Life::Ready {
+        return Ok(());
     }
-    Ok(())
+    for row in engine.store.due_tasks(engine.clock.now_ms(), DUE_MAX).await? {
+        enter_beside(stage, "monitor", row.task.key, Request::advance(Actor::Monitor, "its time has come"));
+    }
+    // what an earlier life left, and what a lost word of an owner's end would leave
+    ask_deferred(stage).await
 }
 
 fn timeouts(engine: &Engine) -> impl Fn(&str, Role) -> i64 + Send + 'static {

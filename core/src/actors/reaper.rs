@@ -155,10 +155,15 @@ async fn leases(stage: &Stage) -> Result<(), EngineError> {
             (OwnerLiveness::DeadBoot, false) => ReclaimReason::DeadBoot,
             (OwnerLiveness::DeadOwner, false) => ReclaimReason::DeadOwner,
         };
-        if engine.store.force_release(lease.task, Actor::Reaper, why, now).await? {
-            *engine.counters.tally().reclaims.entry(why.as_str()).or_default() += 1;
+        let Some(row) = engine.store.task_by_id(lease.task).await? else { continue };
+        let reason = match why {
+            ReclaimReason::Overdue => "the lease is older than ORCH_REAPER_MAX_RUNNING_S",
+            ReclaimReason::DeadBoot | ReclaimReason::DeadOwner | ReclaimReason::Forced => {
+                "the lease's owner is gone"
+            }
+        };
+        if engine.force_release(&row.task.key, Actor::Reaper, None, reason, why).await?.is_some() {
             engine.counters.tally().reaped[2] += u64::from(too_old);
-            tracing::warn!(task = lease.task.0, reason = why.as_str(), "the reaper took a lease");
         }
     }
     Ok(())

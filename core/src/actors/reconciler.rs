@@ -1,10 +1,10 @@
 //! The reconciler: asks for every open task that is not blocked, so that no lost wake-up is for
 //! ever, and removes what finished tasks left on this machine.
 
-use super::{Stage, failed, passed};
+use super::{Stage, enter_beside, failed, passed};
 use crate::{
     chain::chain,
-    domain::{actor::Actor, ids::WorkItemKey, task::Standing, transition::Outcome},
+    domain::{actor::Actor, ids::WorkItemKey, task::Standing},
     engine::{EngineError, Life, Request},
     failpoint::{Plant, planted},
 };
@@ -38,17 +38,8 @@ async fn pass(stage: &Stage) -> Result<(), EngineError> {
             Standing::Moving {} | Standing::Waiting { .. } => {}
             Standing::Held { .. } | Standing::Blocked { .. } | Standing::Finished {} => continue,
         }
-        let own = stage.clone();
-        stage.work.spawn(async move {
-            let request = Request::advance(Actor::Reconciler, "found standing");
-            match own.engine.advance(&row.task.key, request).await {
-                Ok(Outcome::Advanced { .. } | Outcome::RolledBack { .. }) => {
-                    own.engine.counters.tally().woken += 1;
-                }
-                Ok(_) => {}
-                Err(error) => failed(&own.engine, "reconciler", &error),
-            }
-        });
+        let request = Request::advance(Actor::Reconciler, "found standing");
+        enter_beside(stage, "reconciler", row.task.key, request);
     }
     Ok(())
 }

@@ -40,6 +40,18 @@ pub enum Event {
         /// What to mend.
         findings: Vec<String>,
     },
+    /// With the comparison switched off: a change of stage, decided on what was no longer so, was
+    /// written over what stood there. Kept as what it is, so that history explains the damage.
+    WrittenOver {
+        /// The stage that it was written over.
+        found: Stage,
+        /// To.
+        to: Stage,
+        /// Which step asked for it; `None` for a forward edge.
+        step: Option<String>,
+        /// What to mend.
+        findings: Vec<String>,
+    },
     /// It stands differently.
     Stood {
         /// How.

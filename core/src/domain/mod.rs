@@ -13,6 +13,7 @@ pub mod event;
 pub mod ids;
 pub mod job;
 pub mod lease;
+pub mod notice;
 pub mod stage;
 pub mod task;
 pub mod transition;

@@ -189,6 +189,17 @@ pub fn apply(task: Option<Task>, stored: &StoredEvent) -> Result<Task, BadHistor
             task.candidate = None;
             task.findings.clone_from(findings);
         }
+        Event::WrittenOver { found, .. } if task.stage != *found => {
+            return Err(bad("it was written over a stage in which the task was not"));
+        }
+        Event::WrittenOver { to, step, findings, .. } => {
+            task.enter(*to, stored);
+            if step.is_some() {
+                task.rollbacks += 1;
+                task.candidate = None;
+                task.findings.clone_from(findings);
+            }
+        }
         Event::Stood { standing } => task.stand(standing.clone(), stored.at_ms),
         Event::InfraRetry { step, detail, retry_at_ms } => {
             task.infra_attempts += 1;
@@ -225,13 +236,17 @@ impl Task {
         if from.is_terminal() {
             return Err("it leaves a terminal stage");
         }
+        self.enter(to, stored);
+        Ok(())
+    }
+
+    fn enter(&mut self, to: Stage, stored: &StoredEvent) {
         self.stage = to;
         self.stage_since_ms = stored.at_ms;
         self.round += 1;
         self.infra_attempts = 0;
         let standing = if to.is_terminal() { Standing::Finished {} } else { Standing::Moving {} };
         self.stand(standing, stored.at_ms);
-        Ok(())
     }
 
     fn stand(&mut self, standing: Standing, at_ms: i64) {

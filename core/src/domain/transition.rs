@@ -5,6 +5,7 @@
 //! and changes nothing.
 
 use super::{
+    effect::EffectKind,
     event::Event,
     job::Role,
     stage::Stage,
@@ -220,7 +221,7 @@ fn advance(task: &Task, facts: &Facts, now_ms: i64) -> Decision {
         }
         (Work::NotNeeded | Work::Done, Checked::InDoubt { step, cause }) => blocked(
             task,
-            format!("effect {step} is in doubt: {cause}"),
+            format!("effect {step} {IN_DOUBT}: {cause}"),
             "look whether it happened outside; `task retry` asks the outside again".to_owned(),
         ),
     }
@@ -372,6 +373,33 @@ fn retry(task: &Task, facts: &Facts) -> Result<Decision, Refusal> {
         }),
         Standing::Moving {} | Standing::Waiting { .. } | Standing::Finished {} => {
             Err(Refusal::NothingToRetry(task.standing.as_str()))
+        }
+    }
+}
+
+/// What the cause of a task says that stands because nobody knows whether an effect happened.
+const IN_DOUBT: &str = "is in doubt";
+const ROBBED: &str = "the lease was taken by force in the middle of";
+
+/// How a task stands whose owner was robbed of the lease with an effect open.
+#[must_use]
+pub fn parked_by_force(effect: EffectKind) -> Standing {
+    Standing::Blocked {
+        cause: format!("{ROBBED} {effect}: whether it happens is not known before its owner has ended"),
+        way_out: "the outside is asked as soon as the owner has ended; if it does not end, restart the core"
+            .to_owned(),
+    }
+}
+
+/// Whether a task stands only until an open effect is settled.
+#[must_use]
+pub fn is_parked(task: &Task) -> bool {
+    match &task.standing {
+        Standing::Blocked { cause, .. } => {
+            cause.starts_with(ROBBED) || (cause.starts_with("effect ") && cause.contains(IN_DOUBT))
+        }
+        Standing::Moving {} | Standing::Waiting { .. } | Standing::Held { .. } | Standing::Finished {} => {
+            false
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     },
     engine::{Engine, EngineError, Site},
     failpoint::{self, Plant, planted},
+    guards::Guard,
     store::{EffectRow, IntentWrite, LeaseProof, TaskRow},
 };
 
@@ -49,7 +50,12 @@ pub(crate) async fn perform(
         IntentWrite::Open { id, fresh } => (id, fresh),
     };
     failpoint::hit("effect.after_intent", kind.as_str());
-    let outcome = match probe(engine, site, row, kind).await {
+    let looked = if engine.store.guards().stands(Guard::ProbeFirst) {
+        probe(engine, site, row, kind).await
+    } else {
+        Probe::Absent
+    };
+    let outcome = match looked {
         Probe::Done(evidence) => EffectOutcome::Done(evidence),
         Probe::Absent => {
             failpoint::hit("effect.before_act", kind.as_str());
@@ -93,17 +99,6 @@ pub(crate) async fn perform(
 
 /// Asks the outside whether the task's present effect of this kind stands.
 pub(crate) async fn probe(engine: &Engine, site: &Site, row: &TaskRow, kind: EffectKind) -> Probe {
-    if planted(Plant::ActWithoutProbe) {
-        return Probe::Absent;
-    }
-    let looked = look(engine, site, row, kind).await;
-    match looked {
-        Probe::CannotTell(_) if planted(Plant::DoubtIsAbsence) => Probe::Absent,
-        looked => looked,
-    }
-}
-
-async fn look(engine: &Engine, site: &Site, row: &TaskRow, kind: EffectKind) -> Probe {
     match kind {
         EffectKind::PrepareCandidate => candidate::probe(site, row).await,
         EffectKind::Merge => merge::probe(site, row).await,

@@ -5,20 +5,27 @@ use crate::{
     chain::chain,
     domain::{
         actor::Actor,
+        event::Event,
         ids::{TaskId, WorkItemKey},
         stage::{Edge, Stage, Step},
         task::Standing,
-        transition::{Checked, Command, Decision, Facts, Outcome, Refusal, Work, decide, rests_until},
+        transition::{
+            Checked, Command, Decision, Facts, Outcome, Refusal, Work, decide, is_parked, rests_until,
+        },
         verdict::{InfraClass, Verdict, Waitee},
     },
     failpoint::{Plant, planted},
     gates,
+    guards::Guard,
     store::{Acquired, CommitWrite, Expected, LeaseProof, StoreError, TaskRow},
 };
 
 /// A lost comparison is looked at anew this many times within one entry; then the entry ends as
 /// lost, and the next trigger or sweep asks again.
 const LOST_RACES_MAX: u32 = 4;
+
+/// When a task is asked for again whose entry failed in the store.
+const STORE_RETRY_MS: i64 = 2_000;
 
 /// What is asked for, by whom and why.
 #[derive(Debug, Clone)]
@@ -67,7 +74,15 @@ impl Engine {
     pub async fn advance(&self, key: &WorkItemKey, request: Request) -> Result<Outcome, EngineError> {
         let mut outcome = Outcome::LostRace;
         for _ in 0..LOST_RACES_MAX {
-            outcome = self.enter(key, &request).await?;
+            outcome = match self.enter(key, &request).await {
+                // whatever failed of lease, comparison or journal: nothing is believed of it, and it is
+                // decided anew from what stands then. A person is told instead.
+                Err(EngineError::Store(error)) if request.command == Command::Advance => {
+                    tracing::error!(work_item = %key, actor = %request.actor, error = %chain(&error), "the store failed; asked again later");
+                    Outcome::Held { retry_at_ms: self.clock.now_ms().saturating_add(STORE_RETRY_MS) }
+                }
+                entered => entered?,
+            };
             if outcome != Outcome::LostRace {
                 break;
             }
@@ -155,10 +170,6 @@ impl Engine {
         if !keeps_slot {
             self.store.free_merge_slot(row.id).await?;
         }
-        if self.store.take_pending(row.id).await? {
-            // whoever was deferred asks again by way of the sweep that this wakes
-            self.wakes.jobs.notify_one();
-        }
         result
     }
 
@@ -177,12 +188,31 @@ impl Engine {
         let edge = Edge { from: row.task.stage, to: row.task.stage.row().next.unwrap_or(Stage::Cancelled) };
         let request = Request::advance(Actor::Reconciler, "settled at the start");
         let Ok(proof) = self.acquire(&row, edge, &request).await? else { return Ok(()) };
-        if let Settled::InDoubt { step, cause } =
-            self.settle_open(site, &row, &proof, Actor::Reconciler).await?
-            && let Some(row) = self.store.task_by_id(row.id).await?
-        {
-            let doubt = Checked::InDoubt { step, cause };
-            self.conclude(site, &row, Work::Done, doubt, &request, Some(&proof)).await?;
+        let settled = self.settle_open(site, &row, &proof, Actor::Reconciler).await?;
+        if let Some(row) = self.store.task_by_id(row.id).await? {
+            match settled {
+                Settled::InDoubt { step, cause } => {
+                    let doubt = Checked::InDoubt { step, cause };
+                    self.conclude(site, &row, Work::Done, doubt, &request, Some(&proof)).await?;
+                }
+                // what it stood for is known now: it goes on by itself
+                Settled::Clear if is_parked(&row.task) => {
+                    let events = vec![Event::Stood { standing: Standing::Moving {} }];
+                    let write = CommitWrite {
+                        task: row.id,
+                        expected: Expected::At { stage: row.task.stage, version: row.task.version },
+                        actor: request.actor,
+                        who: None,
+                        reason: "its effects are settled".to_owned(),
+                        events,
+                        enqueue: None,
+                        cancel_jobs: false,
+                        at_ms: self.clock.now_ms(),
+                    };
+                    self.store.commit(Some(&proof), write).await?;
+                }
+                Settled::Clear | Settled::Fenced => {}
+            }
         }
         self.store.release_lease(proof).await?;
         Ok(())
@@ -200,9 +230,6 @@ impl Engine {
         match self.store.acquire_lease(row.id, edge, request.actor, self.clock.now_ms()).await? {
             Acquired::Deferred { owner } => {
                 self.counters.tally().deferrals += 1;
-                if request.command == Command::Advance {
-                    self.store.store_pending(row.id, request.actor, self.clock.now_ms()).await?;
-                }
                 Ok(Err(Outcome::Deferred { owner: owner.to_string() }))
             }
             Acquired::Granted(proof, reclaimed) => {
@@ -249,15 +276,23 @@ impl Engine {
             return self.conclude(site, &row, Work::Done, checked, &command, Some(proof)).await;
         }
         let asked = (row.task.stage, row.task.round);
-        let present = self.store.task_by_id(task).await?;
-        let Some(row) = present.filter(|row| (row.task.stage, row.task.round) == asked) else {
-            return Ok(Outcome::LostRace);
+        let row = match self.store.task_by_id(task).await? {
+            Some(present) if (present.task.stage, present.task.round) == asked => present,
+            // switched off, a decision is written over whatever stands there by now
+            Some(_) if !self.compares(&row) => row,
+            Some(_) | None => return Ok(Outcome::LostRace),
         };
         if matches!(request.command, Command::RollBack { .. }) && self.has_landed(site, &row).await {
             let why = "its pull request is merged; revert it instead";
             return Err(Refusal::NoRollBack(row.task.stage, why).into());
         }
         self.conclude(site, &row, work, checked, request, Some(proof)).await
+    }
+
+    /// Whether a decision on this task is written by comparison, or as a plain write.
+    fn compares(&self, row: &TaskRow) -> bool {
+        self.config.transition_lease.is_on_for(&row.task.project)
+            && self.store.guards().stands(Guard::Comparison)
     }
 
     /// Decides and writes. Whoever loses the comparison has written nothing.
@@ -286,10 +321,9 @@ impl Engine {
         if decision.events.is_empty() && decision.enqueue.is_none() && !decision.cancel_jobs {
             return Ok(decision.outcome);
         }
-        let compares = self.config.transition_lease.is_on_for(&row.task.project);
         let write = CommitWrite {
             task: row.id,
-            expected: if compares {
+            expected: if self.compares(row) {
                 Expected::At { stage: row.task.stage, version: row.task.version }
             } else {
                 Expected::Any

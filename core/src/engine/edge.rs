@@ -15,6 +15,7 @@ use crate::{
         verdict::{InfraClass, Verdict, Waitee},
     },
     effects, gates,
+    guards::Guard,
     store::{LeaseProof, TaskRow},
 };
 
@@ -170,6 +171,9 @@ impl Engine {
         proof: &LeaseProof,
         actor: Actor,
     ) -> Result<Settled, EngineError> {
+        if !self.store.guards().stands(Guard::SettledFirst) {
+            return Ok(Settled::Clear);
+        }
         let open = self.store.effects_of(row.id).await?;
         for intent in open.into_iter().filter(|effect| effect.state == "intent") {
             let now = self.clock.now_ms();
@@ -193,6 +197,11 @@ impl Engine {
                 }
                 Probe::Impossible(why) => {
                     if !self.store.effect_void(proof, intent.id, why, now).await? {
+                        return Ok(Settled::Fenced);
+                    }
+                }
+                Probe::CannotTell(_) if !self.store.guards().stands(Guard::DoubtParks) => {
+                    if !self.store.effect_void(proof, intent.id, "not known".to_owned(), now).await? {
                         return Ok(Settled::Fenced);
                     }
                 }

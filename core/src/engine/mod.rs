@@ -7,6 +7,7 @@
 mod advance;
 mod edge;
 mod operator;
+mod owners;
 mod publish;
 mod site;
 mod yields;

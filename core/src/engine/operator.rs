@@ -104,11 +104,6 @@ pub enum ApproveError {
     Store(#[from] StoreError),
 }
 
-/// Longest wait of a cancel or roll-back for an open effect: a deploy command may take its time.
-const WAY_PATIENCE_MS: i64 = 3_600_000;
-/// How often it looks.
-const WAY_POLL_MS: i64 = 100;
-
 /// Longest title, in bytes.
 const TITLE_MAX_BYTES: usize = 500;
 /// Longest text of a work item, in bytes.
@@ -240,23 +235,6 @@ impl Engine {
         }
     }
 
-    /// Enters an edge that somebody walks: gates are stopped, an open effect is waited for, and the
-    /// walk ends before its next step.
-    async fn enter_between_steps(&self, key: &WorkItemKey, request: Request) -> Result<Outcome, EngineError> {
-        let row = self.store.task(key).await?.ok_or_else(|| EngineError::UnknownTask(key.clone()))?;
-        let _asking = self.yields.ask(row.id);
-        let mut waited_ms = 0;
-        loop {
-            self.runs.stop_gates_of(row.id);
-            let outcome = self.advance(key, request.clone()).await?;
-            if !matches!(outcome, Outcome::Deferred { .. }) || waited_ms >= WAY_PATIENCE_MS {
-                return Ok(outcome);
-            }
-            self.clock.sleep_ms(WAY_POLL_MS).await;
-            waited_ms += WAY_POLL_MS;
-        }
-    }
-
     /// A CI run that the machine spoiled was posted as final; a person's retry asks for another.
     pub(super) async fn ask_ci_again(&self, key: &WorkItemKey) -> Result<(), EngineError> {
         let Some(row) = self.store.task(key).await? else { return Ok(()) };
@@ -298,7 +276,7 @@ impl Engine {
             Request { command, actor: Actor::Operator, who: Some(who.to_owned()), reason: why.to_owned() };
         let mut outcome = self.advance(key, request.clone()).await?;
         if makes_way && matches!(outcome, Outcome::Deferred { .. }) {
-            outcome = self.enter_between_steps(key, request).await?;
+            outcome = self.enter_between_steps(key, request, who, why).await?;
         }
         if retries && outcome == Outcome::NoChange {
             self.ask_ci_again(key).await?;

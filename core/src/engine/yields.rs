@@ -1,7 +1,7 @@
 //! People who wait to enter an edge: its walk ends at the next step, and gates are stopped.
 //!
-//! In memory on purpose: who asks waits, and asks again after a crash. An open effect is never cut
-//! short; the walk looks here between steps only.
+//! In memory, since only walks of this process make way; what was asked for is kept in the store. An
+//! open effect is never cut short; the walk looks here between steps only.
 
 use std::{
     collections::HashMap,

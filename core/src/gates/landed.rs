@@ -6,7 +6,6 @@ use crate::{
         verdict::{InfraClass, Verdict},
     },
     engine::{Site, infra},
-    failpoint::{Plant, planted},
     git::{GitError, Sha},
     store::TaskRow,
 };
@@ -19,9 +18,6 @@ pub(super) async fn landed_tree(site: &Site, row: &TaskRow, candidate: Option<&C
         return Verdict::Red { findings: vec![format!("{merged} landed without having been tested here")] };
     };
     match compare(site, merged, candidate).await {
-        Ok(Some(_)) if planted(Plant::LandedTreeUnchecked) => {
-            Verdict::Pass { evidence: "believed".to_owned() }
-        }
         Ok(None) => Verdict::Pass { evidence: format!("tree {} landed as {merged}", candidate.tree) },
         Ok(Some(difference)) => Verdict::Red { findings: vec![difference] },
         Err(error) => infra(&error),

@@ -25,6 +25,7 @@ use crate::{
     effects::{Health, health},
     engine::{Engine, EngineError, Site},
     failpoint::{Plant, planted},
+    guards::Guard,
     store::{GateWrite, TaskRow},
 };
 
@@ -116,6 +117,9 @@ async fn look(
         GateKind::Staging => staging::staging(engine, site, row, head).await,
         GateKind::Retest => commands::retest(engine, site, row, head).await,
         GateKind::Coverage => coverage::coverage(engine, site, row, head).await?,
+        GateKind::LandedTree if !engine.store.guards().stands(Guard::LandedTree) => {
+            Verdict::Skipped { why: "its guard is lifted".to_owned() }.into()
+        }
         GateKind::LandedTree => landed::landed_tree(site, row, candidate).await.into(),
         GateKind::Deployed => deployed(engine, site, row).await.into(),
         GateKind::Image => Verdict::Skipped { why: "no image commands are configured".to_owned() }.into(),

@@ -231,24 +231,15 @@ pub(super) async fn release_lease(
     let row = find(&engine, &key).await?;
     let own = beginning(&engine)?;
     let action = async move {
-        let released = own
-            .store
-            .force_release(row.id, Actor::Operator, ReclaimReason::Forced, own.clock.now_ms())
-            .await?;
-        if released {
-            let reason = ReclaimReason::Forced.as_str();
-            *own.counters.tally().reclaims.entry(reason).or_default() += 1;
-            tracing::warn!(work_item = %row.task.key, who, why, "a person released the lease by force");
-            own.store.take_pending(row.id).await?;
-            own.wakes.jobs.notify_one();
-        }
-        Ok::<bool, crate::store::StoreError>(released)
+        let why = why.unwrap_or_else(|| "released by force, no reason given".to_owned());
+        own.force_release(&row.task.key, Actor::Operator, who, &why, ReclaimReason::Forced).await
     };
-    let Ran::Ended(released) = state.run(action).await? else { return Ok(under_way(&key)) };
-    if !released? {
+    let Ran::Ended(robbed) = state.run(action).await? else { return Ok(under_way(&key)) };
+    let Some(robbed) = robbed? else {
         return Err(Problem::new(ProblemKind::NoLease, format!("nobody holds the lease of {key}")));
-    }
-    with_task(&engine, &key, json!({ "outcome": "released" })).await
+    };
+    let body = json!({ "outcome": "released", "owner_lives": robbed.owner_lives, "parked": robbed.parked });
+    with_task(&engine, &key, body).await
 }
 
 impl From<EngineError> for Problem {

@@ -12,6 +12,12 @@ pub(super) fn line(event: &Event) -> String {
         Event::RolledBack { from, to, step, findings } => {
             format!("rolled back {from} -> {to} by {step}: {}", findings.join("; "))
         }
+        Event::WrittenOver { found, to, step, findings } => match step {
+            Some(step) => {
+                format!("{to} was written over {found} by a late {step}: {}", findings.join("; "))
+            }
+            None => format!("{to} was written over {found} by a late decision"),
+        },
         Event::Stood { standing } => stands(standing),
         Event::InfraRetry { step, detail, retry_at_ms } => {
             format!("{step} could not judge ({detail}); again at {}", crate::clock::rfc3339(*retry_at_ms))

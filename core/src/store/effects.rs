@@ -7,8 +7,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{LeaseProof, Store, StoreError, leases, tasks};
 use crate::{
-    domain::{actor::Actor, effect::EffectKind, event::Event, ids::TaskId},
-    failpoint::{Plant, planted},
+    domain::{
+        actor::Actor,
+        effect::EffectKind,
+        event::Event,
+        ids::{Fencing, TaskId},
+    },
+    guards::{Guard, Guards},
 };
 
 /// Answer to an intent.
@@ -61,6 +66,7 @@ macro_rules! select_effect {
 }
 
 pub(super) const SELECT_OPEN_INTENTS: &str = select_effect!("state = 'intent' ORDER BY id");
+const SELECT_OPEN_OF: &str = select_effect!("task_id = ?1 AND state = 'intent' ORDER BY id LIMIT 1");
 const SELECT_OF_TASK: &str = select_effect!("task_id = ?1 ORDER BY id");
 const SELECT_LATEST: &str =
     select_effect!("task_id = ?1 AND kind = ?2 AND revision = ?3 ORDER BY grant_number DESC LIMIT 1");
@@ -80,19 +86,16 @@ impl Store {
         at_ms: i64,
     ) -> Result<IntentWrite, StoreError> {
         let (task, fencing) = (proof.task(), proof.fencing());
-        let boot = self.identity.boot_id.clone();
+        let (boot, guards) = (self.identity.boot_id.clone(), self.guards.clone());
         self.writer
             .write("write_intent", move |tx| {
-                if let Some(fencing) = fencing
-                    && !planted(Plant::IntentWithoutFencing)
-                    && !leases::is_current(tx, task, fencing)?
-                {
+                if is_fenced_off(tx, &guards, task, fencing)? {
                     return Ok(IntentWrite::Fenced);
                 }
                 let last = latest(tx, task, kind, &revision)?;
                 let token = fencing.map_or(0, |fencing| fencing.0);
                 let grant = match last {
-                    Some(row) if row.state == "done" && !proven_absent => return Ok(IntentWrite::Done(row.evidence.unwrap_or_default())),
+                    Some(row) if row.state == "done" && !proven_absent && guards.stands(Guard::JournalledDone) => return Ok(IntentWrite::Done(row.evidence.unwrap_or_default())),
                     Some(row) if row.state == "intent" => {
                         tx.execute("UPDATE effect SET fencing = ?2, boot_id = ?3 WHERE id = ?1", params![row.id, token, boot.0])
                             .map_err(tasks::failed("write_intent"))?;
@@ -126,12 +129,10 @@ impl Store {
         events: Vec<Event>,
         at_ms: i64,
     ) -> Result<bool, StoreError> {
-        let (task, fencing) = (proof.task(), proof.fencing());
+        let (task, fencing, guards) = (proof.task(), proof.fencing(), self.guards.clone());
         self.writer
             .write("effect_done", move |tx| {
-                if let Some(fencing) = fencing
-                    && !leases::is_current(tx, task, fencing)?
-                {
+                if is_fenced_off(tx, &guards, task, fencing)? {
                     return Ok(false);
                 }
                 let done = tx
@@ -167,12 +168,10 @@ impl Store {
         why: String,
         at_ms: i64,
     ) -> Result<bool, StoreError> {
-        let (task, fencing) = (proof.task(), proof.fencing());
+        let (task, fencing, guards) = (proof.task(), proof.fencing(), self.guards.clone());
         self.writer
             .write("effect_void", move |tx| {
-                if let Some(fencing) = fencing
-                    && !leases::is_current(tx, task, fencing)?
-                {
+                if is_fenced_off(tx, &guards, task, fencing)? {
                     return Ok(false);
                 }
                 tx.execute(
@@ -202,6 +201,33 @@ impl Store {
             .read("effects_of", move |connection| select(connection, SELECT_OF_TASK, params![task.0]))
             .await
     }
+}
+
+/// Whether the proof's token is no longer the current one. A proof without a token passes: the lease is
+/// switched off.
+fn is_fenced_off(
+    connection: &Connection,
+    guards: &Guards,
+    task: TaskId,
+    fencing: Option<Fencing>,
+) -> Result<bool, StoreError> {
+    match fencing {
+        Some(fencing) if guards.stands(Guard::JournalFencing) => {
+            Ok(!leases::is_current(connection, task, fencing)?)
+        }
+        Some(_) | None => Ok(false),
+    }
+}
+
+/// The effect of a task that has begun and is not settled, if there is one.
+pub(super) fn open_kind(connection: &Connection, task: TaskId) -> Result<Option<EffectKind>, StoreError> {
+    let found = select(connection, SELECT_OPEN_OF, params![task.0])?;
+    Ok(found.into_iter().next().map(|effect| effect.kind))
+}
+
+/// Whether an effect of a task has begun and is not settled.
+pub(super) fn is_open(connection: &Connection, task: TaskId) -> Result<bool, StoreError> {
+    open_kind(connection, task).map(|kind| kind.is_some())
 }
 
 fn latest(

@@ -14,6 +14,8 @@ use std::{
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use crate::guards::Guards;
+
 use super::{Identity, OwnerRegistry, Store, StoreError, migrate, readers::Readers, writer::Writer};
 
 /// Where a call of the store stops.
@@ -91,6 +93,7 @@ impl MemoryFile {
             readers: Readers::here(here),
             identity: Arc::new(identity),
             owners: OwnerRegistry::default(),
+            guards: Guards::default(),
         }
     }
 }

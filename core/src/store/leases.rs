@@ -13,40 +13,57 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use tokio::sync::watch;
 
-use super::{Store, StoreError, tasks};
-use crate::domain::{
-    actor::Actor,
-    event::Event,
-    ids::{BootId, Fencing, TaskId},
-    lease::{LeaseRow, OwnerLiveness, judge_owner},
-    stage::Edge,
+use super::{Store, StoreError, effects, notices, pending, tasks};
+use crate::{
+    domain::{
+        actor::Actor,
+        event::Event,
+        ids::{BootId, Fencing, TaskId},
+        lease::{LeaseRow, OwnerLiveness, judge_owner},
+        notice::Notice,
+        stage::Edge,
+        transition::parked_by_force,
+    },
+    failpoint::{Plant, planted},
+    guards::Guard,
 };
-use crate::failpoint::{Plant, planted};
 
 pub(super) const SELECT_HELD: &str =
     "SELECT task_id, edge, fencing, actor, boot_id, owner, acquired_at_ms, pid, start_ticks
      FROM transition_lease WHERE held = 1 ORDER BY task_id";
 
-/// Owners alive in this process.
+/// Owners alive in this process, and word of each that ends.
 #[derive(Debug, Clone, Default)]
 pub struct OwnerRegistry {
     next: Arc<AtomicI64>,
     live: Arc<Mutex<HashSet<i64>>>,
+    ended: watch::Sender<()>,
 }
 
 /// One owner's life; the lease is stale once this is dropped.
 #[derive(Debug)]
 pub struct OwnerRegistration {
     number: i64,
-    live: Arc<Mutex<HashSet<i64>>>,
+    registry: OwnerRegistry,
 }
 
 impl OwnerRegistry {
     fn register(&self) -> OwnerRegistration {
         let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
-        OwnerRegistration { number, live: Arc::clone(&self.live) }
+        OwnerRegistration { number, registry: self.clone() }
+    }
+
+    /// Tells whenever an owner has ended or was robbed of its lease: who was deferred asks again.
+    #[must_use]
+    pub fn ended(&self) -> watch::Receiver<()> {
+        self.ended.subscribe()
+    }
+
+    fn tell(&self) {
+        self.ended.send_replace(());
     }
 
     /// Whether an owner's handle is registered.
@@ -58,11 +75,19 @@ impl OwnerRegistry {
 
 impl Drop for OwnerRegistration {
     fn drop(&mut self) {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        self.registry.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        self.registry.tell();
     }
 }
 
 /// Proof that its holder owns one task's edge, or that the mechanism is switched off for it.
+///
+/// Whatever writes under a lease demands one, and only the store makes it:
+///
+/// ```compile_fail
+/// use orch_core::{domain::ids::TaskId, store::LeaseProof};
+/// let forged = LeaseProof { task: TaskId(1), fencing: None, _owner: None };
+/// ```
 #[derive(Debug)]
 pub struct LeaseProof {
     task: TaskId,
@@ -115,11 +140,37 @@ impl ReclaimReason {
 pub enum Acquired {
     /// Granted; from a dead owner where a reason is given.
     Granted(LeaseProof, Option<ReclaimReason>),
-    /// A live owner is at work.
+    /// A live owner is at work, or one that was robbed has an effect open; the trigger is kept.
     Deferred {
         /// Which actor.
         owner: Actor,
     },
+}
+
+/// A lease that is to be taken from whoever holds it.
+#[derive(Debug, Clone)]
+pub struct ForcedRelease {
+    /// Whose.
+    pub task: TaskId,
+    /// Who takes it.
+    pub actor: Actor,
+    /// The person behind an operator.
+    pub who: Option<String>,
+    /// Why, one line.
+    pub reason: String,
+    /// Why, as a word.
+    pub why: ReclaimReason,
+    /// When.
+    pub at_ms: i64,
+}
+
+/// A lease that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Robbed {
+    /// Whether its owner still runs in this process.
+    pub owner_lives: bool,
+    /// Whether an effect was open: then the task stands until that is settled.
+    pub parked: bool,
 }
 
 /// A held lease, for display and for the ceiling.
@@ -149,26 +200,44 @@ impl Store {
         actor: Actor,
         at_ms: i64,
     ) -> Result<Acquired, StoreError> {
-        let owners = self.owners.clone();
+        let (owners, guards) = (self.owners.clone(), self.guards.clone());
         let identity = Arc::clone(&self.identity);
         self.writer
             .write("acquire_lease", move |tx| {
                 let present = select(tx, task)?;
                 let mut reclaimed = None;
-                if let Some((row, true)) = &present {
-                    match judge(row, &identity.boot_id, &owners) {
-                        OwnerLiveness::Live if planted(Plant::LeaseForEverybody) => {}
-                        OwnerLiveness::Live => return Ok(Acquired::Deferred { owner: row.actor }),
-                        OwnerLiveness::DeadBoot => reclaimed = Some(ReclaimReason::DeadBoot),
-                        OwnerLiveness::DeadOwner => reclaimed = Some(ReclaimReason::DeadOwner),
+                if let Some(lease) = &present {
+                    let row = &lease.row;
+                    let liveness = judge(row, &identity.boot_id, &owners);
+                    let defers = match (lease.held, liveness) {
+                        (true, OwnerLiveness::Live) => guards.stands(Guard::LiveOwner),
+                        (false, OwnerLiveness::Live) => {
+                            lease.forced && guards.stands(Guard::ForcedOwner) && effects::is_open(tx, task)?
+                        }
+                        (_, OwnerLiveness::DeadBoot | OwnerLiveness::DeadOwner) => false,
+                    };
+                    if defers {
+                        pending::keep(tx, task, actor, at_ms)?;
+                        return Ok(Acquired::Deferred { owner: row.actor });
+                    }
+                    reclaimed = match liveness {
+                        _ if !lease.held => None,
+                        OwnerLiveness::Live => None,
+                        OwnerLiveness::DeadBoot => Some(ReclaimReason::DeadBoot),
+                        OwnerLiveness::DeadOwner => Some(ReclaimReason::DeadOwner),
+                    };
+                    if let Some(why) = reclaimed {
+                        let event = Event::LeaseReclaimed { why: why.as_str().to_owned() };
+                        tasks::note(tx, task, actor, "the lease's owner is gone", event, at_ms)?;
+                        notices::insert(tx, task, &reclaim_notice(lease, why, actor, None, false), at_ms)?;
                     }
                 }
-                let fencing = Fencing(present.map_or(0, |(row, _)| row.fencing.0) + 1);
+                let fencing = Fencing(present.map_or(0, |lease| lease.row.fencing.0) + 1);
                 let owner = owners.register();
                 tx.execute(
                     "INSERT INTO transition_lease (task_id, fencing, held, edge, actor, boot_id, owner, pid, start_ticks, acquired_at_ms)
                      VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-                     ON CONFLICT (task_id) DO UPDATE SET fencing = ?2, held = 1, edge = ?3, actor = ?4, boot_id = ?5,
+                     ON CONFLICT (task_id) DO UPDATE SET fencing = ?2, held = 1, forced = 0, edge = ?3, actor = ?4, boot_id = ?5,
                             owner = ?6, pid = ?7, start_ticks = ?8, acquired_at_ms = ?9",
                     params![
                         task.0, fencing.0, edge.to_string(), actor.as_str(), identity.boot_id.0, owner.number,
@@ -176,10 +245,6 @@ impl Store {
                     ],
                 )
                 .map_err(tasks::failed("acquire_lease"))?;
-                if let Some(why) = reclaimed {
-                    let event = Event::LeaseReclaimed { why: why.as_str().to_owned() };
-                    tasks::note(tx, task, actor, "the lease's owner is gone", event, at_ms)?;
-                }
                 let proof = LeaseProof { task, fencing: Some(fencing), _owner: Some(owner) };
                 Ok(Acquired::Granted(proof, reclaimed))
             })
@@ -203,33 +268,43 @@ impl Store {
         self.writer.write("release_lease", move |tx| release_if_current(tx, task, fencing).map(drop)).await
     }
 
-    /// Takes a lease away, whoever holds it. Answers whether one was held.
+    /// Takes a lease away, whoever holds it; `None` when nobody does. With an effect open the task is
+    /// parked: its robbed owner may be in the middle of the act, and nobody is granted the edge while
+    /// that owner lives.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn force_release(
-        &self,
-        task: TaskId,
-        actor: Actor,
-        why: ReclaimReason,
-        at_ms: i64,
-    ) -> Result<bool, StoreError> {
-        self.writer
+    pub async fn force_release(&self, release: ForcedRelease) -> Result<Option<Robbed>, StoreError> {
+        let (owners, boot) = (self.owners.clone(), self.identity.boot_id.clone());
+        let robbed = self
+            .writer
             .write("force_release", move |tx| {
+                let (task, at_ms) = (release.task, release.at_ms);
+                let Some(lease) = select(tx, task)?.filter(|lease| lease.held) else { return Ok(None) };
                 // the token grows, so that whoever held it can neither journal nor commit
-                let freed = tx
-                    .execute(
-                        "UPDATE transition_lease SET held = 0, fencing = fencing + 1 WHERE task_id = ?1 AND held = 1",
-                        [task.0],
-                    )
-                    .map_err(tasks::failed("force_release"))?;
-                if freed > 0 {
-                    let event = Event::LeaseReclaimed { why: why.as_str().to_owned() };
-                    tasks::note(tx, task, actor, "the lease was released by force", event, at_ms)?;
-                }
-                Ok(freed > 0)
+                tx.execute(
+                    "UPDATE transition_lease SET held = 0, forced = 1, fencing = fencing + 1 WHERE task_id = ?1 AND held = 1",
+                    [task.0],
+                )
+                .map_err(tasks::failed("force_release"))?;
+                let liveness = judge(&lease.row, &boot, &owners);
+                let by_force = match release.why {
+                    ReclaimReason::Forced | ReclaimReason::Overdue => true,
+                    ReclaimReason::DeadBoot | ReclaimReason::DeadOwner => false,
+                };
+                let open = if by_force { effects::open_kind(tx, task)? } else { None };
+                let mut events = vec![Event::LeaseReclaimed { why: release.why.as_str().to_owned() }];
+                events.extend(open.map(|kind| Event::Stood { standing: parked_by_force(kind) }));
+                tasks::write_down(tx, task, release.actor, release.who.clone(), &release.reason, events, at_ms)?;
+                let notice = reclaim_notice(&lease, release.why, release.actor, release.who, open.is_some());
+                notices::insert(tx, task, &notice, at_ms)?;
+                // whoever took it wants the task to go on
+                pending::keep(tx, task, release.actor, at_ms)?;
+                Ok(Some(Robbed { owner_lives: liveness == OwnerLiveness::Live, parked: open.is_some() }))
             })
-            .await
+            .await?;
+        self.owners.tell();
+        Ok(robbed)
     }
 
     /// Leases held now.
@@ -241,149 +316,14 @@ impl Store {
         let boot = self.identity.boot_id.clone();
         self.readers.read("held_leases", move |connection| held(connection, &owners, &boot)).await
     }
-
-    /// Stores that an actor was deferred, so that its trigger is asked again.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn store_pending(&self, task: TaskId, actor: Actor, at_ms: i64) -> Result<(), StoreError> {
-        if planted(Plant::DeferralDropped) {
-            return Ok(());
-        }
-        self.writer
-            .write("store_pending", move |tx| {
-                tx.execute(
-                    "INSERT INTO pending_trigger (task_id, actor, stored_at_ms) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                    params![task.0, actor.as_str(), at_ms],
-                )
-                .map(drop)
-                .map_err(tasks::failed("store_pending"))
-            })
-            .await
-    }
-
-    /// Takes the pending triggers of a task; answers whether there was one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn take_pending(&self, task: TaskId) -> Result<bool, StoreError> {
-        self.writer
-            .write("take_pending", move |tx| {
-                tx.execute("DELETE FROM pending_trigger WHERE task_id = ?1", [task.0])
-                    .map(|n| n > 0)
-                    .map_err(tasks::failed("take_pending"))
-            })
-            .await
-    }
-
-    /// Takes the merge slot of a project's branch, or answers who has it. A holder of an earlier
-    /// life, one that is no longer in the edge, or one that died in it loses the slot at once.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn take_merge_slot(
-        &self,
-        proof: &LeaseProof,
-        project: String,
-        branch: String,
-        at_ms: i64,
-    ) -> Result<Result<(), TaskId>, StoreError> {
-        let task = proof.task;
-        let boot = self.identity.boot_id.clone();
-        let owners = self.owners.clone();
-        self.writer
-            .write("take_merge_slot", move |tx| {
-                let holder: Option<(i64, String, String)> = tx
-                    .query_row(
-                        "SELECT merge_slot.task_id, merge_slot.boot_id, task.stage FROM merge_slot
-                         JOIN task ON task.id = merge_slot.task_id WHERE merge_slot.project = ?1 AND branch = ?2",
-                        params![project, branch],
-                        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-                    )
-                    .optional()
-                    .map_err(tasks::failed("take_merge_slot"))?;
-                // whoever holds it goes on, whoever has come meanwhile
-                if holder.as_ref().is_some_and(|(holder, holder_boot, _)| *holder == task.0 && *holder_boot == boot.0) {
-                    return Ok(Ok(()));
-                }
-                // who came first goes first: whoever asks is put in the row, and only its head is granted
-                tx.execute(
-                    "INSERT INTO merge_waiter (project, branch, task_id, since_ms) VALUES (?1, ?2, ?3, ?4)
-                     ON CONFLICT DO NOTHING",
-                    params![project, branch, task.0, at_ms],
-                )
-                .map_err(tasks::failed("take_merge_slot"))?;
-                if let Some((holder, holder_boot, stage)) = holder
-                    && holder != task.0
-                    && holder_boot == boot.0
-                    && stage == "deploy-staging"
-                    && !died(tx, TaskId(holder), &boot, &owners)?
-                {
-                    return Ok(Err(TaskId(holder)));
-                }
-                let first: i64 = tx
-                    .query_row(
-                        "SELECT waiter.task_id FROM merge_waiter AS waiter JOIN task ON task.id = waiter.task_id
-                         WHERE waiter.project = ?1 AND waiter.branch = ?2
-                           AND (waiter.task_id = ?3 OR (task.stage = 'deploy-staging' AND task.standing = 'waiting'))
-                         ORDER BY waiter.since_ms, waiter.task_id LIMIT 1",
-                        params![project, branch, task.0],
-                        |row| row.get(0),
-                    )
-                    .map_err(tasks::failed("take_merge_slot"))?;
-                if first != task.0 {
-                    return Ok(Err(TaskId(first)));
-                }
-                tx.execute("DELETE FROM merge_waiter WHERE task_id = ?1", [task.0])
-                    .map_err(tasks::failed("take_merge_slot"))?;
-                tx.execute(
-                    "INSERT INTO merge_slot (project, branch, task_id, boot_id, taken_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
-                     ON CONFLICT (project, branch) DO UPDATE SET task_id = ?3, boot_id = ?4, taken_at_ms = ?5",
-                    params![project, branch, task.0, boot.0, at_ms],
-                )
-                .map_err(tasks::failed("take_merge_slot"))?;
-                Ok(Ok(()))
-            })
-            .await
-    }
-
-    /// Gives the merge slot free if this task holds it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn free_merge_slot(&self, task: TaskId) -> Result<(), StoreError> {
-        self.writer
-            .write("free_merge_slot", move |tx| {
-                // a new owner of the same task keeps what it holds
-                tx.execute(
-                    "DELETE FROM merge_slot WHERE task_id = ?1 AND NOT EXISTS
-                     (SELECT 1 FROM transition_lease WHERE task_id = ?1 AND held = 1)",
-                    [task.0],
-                )
-                .map(drop)
-                .map_err(tasks::failed("free_merge_slot"))
-            })
-            .await
-    }
 }
 
-fn judge(row: &LeaseRow, boot: &BootId, owners: &OwnerRegistry) -> OwnerLiveness {
+/// Whether an owner lives.
+pub(super) fn judge(row: &LeaseRow, boot: &BootId, owners: &OwnerRegistry) -> OwnerLiveness {
     if planted(Plant::LivenessByPid) {
         return OwnerLiveness::Live;
     }
     judge_owner(row, boot, owners.is_live(row.owner))
-}
-
-/// Whether the task's lease is held by an owner that is gone. Without a lease it rests, and that is
-/// no death: a candidate keeps the slot while its CI runs.
-fn died(
-    connection: &Connection,
-    task: TaskId,
-    boot: &BootId,
-    owners: &OwnerRegistry,
-) -> Result<bool, StoreError> {
-    let lease = select(connection, task)?;
-    Ok(lease.is_some_and(|(row, held)| held && judge(&row, boot, owners) != OwnerLiveness::Live))
 }
 
 /// Whether `fencing` is the task's current, held token.
@@ -392,7 +332,7 @@ pub(super) fn is_current(
     task: TaskId,
     fencing: Fencing,
 ) -> Result<bool, StoreError> {
-    Ok(select(connection, task)?.is_some_and(|(row, held)| held && row.fencing == fencing))
+    Ok(select(connection, task)?.is_some_and(|lease| lease.held && lease.row.fencing == fencing))
 }
 
 /// Ends the lease if the token is current; answers whether it was.
@@ -434,21 +374,53 @@ pub(super) fn held(
     .collect()
 }
 
-fn select(connection: &Connection, task: TaskId) -> Result<Option<(LeaseRow, bool)>, StoreError> {
+/// A task's lease as stored, held or not.
+pub(super) struct Stored {
+    pub(super) row: LeaseRow,
+    pub(super) held: bool,
+    edge: String,
+    forced: bool,
+}
+
+pub(super) fn select(connection: &Connection, task: TaskId) -> Result<Option<Stored>, StoreError> {
     let found = connection
         .prepare_cached(
-            "SELECT fencing, actor, boot_id, owner, acquired_at_ms, held FROM transition_lease WHERE task_id = ?1",
+            "SELECT fencing, actor, boot_id, owner, acquired_at_ms, held, edge, forced FROM transition_lease WHERE task_id = ?1",
         )
         .and_then(|mut statement| {
             statement
                 .query_row([task.0], |row| {
                     let lease = lease_columns((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
-                    Ok((lease, row.get::<_, bool>(5)?))
+                    Ok((lease, row.get(5)?, row.get(6)?, row.get(7)?))
                 })
                 .optional()
         })
         .map_err(|source| StoreError::Read { query: "lease", source })?;
-    found.map(|(row, held)| Ok((row?, held))).transpose()
+    found.map(|(row, held, edge, forced)| Ok(Stored { row: row?, held, edge, forced })).transpose()
+}
+
+/// Whether somebody in this process may still act for the task: an owner, or one that was robbed in
+/// the middle of an effect.
+pub(super) fn has_live_owner(
+    connection: &Connection,
+    task: TaskId,
+    boot: &BootId,
+    owners: &OwnerRegistry,
+) -> Result<bool, StoreError> {
+    let Some(lease) = select(connection, task)? else { return Ok(false) };
+    let lives = judge(&lease.row, boot, owners) == OwnerLiveness::Live;
+    Ok(lives && (lease.held || (lease.forced && effects::is_open(connection, task)?)))
+}
+
+fn reclaim_notice(
+    lease: &Stored,
+    why: ReclaimReason,
+    by: Actor,
+    who: Option<String>,
+    parked: bool,
+) -> Notice {
+    let (why, edge) = (why.as_str().to_owned(), lease.edge.clone());
+    Notice::LeaseReclaimed { why, edge, owner: lease.row.actor, by, who, parked }
 }
 
 fn lease_columns(

@@ -17,10 +17,13 @@ mod inline;
 mod jobs;
 mod leases;
 mod migrate;
+mod notices;
 mod observe;
+mod pending;
 mod probe;
 mod readers;
 mod runs;
+mod slot;
 mod tasks;
 mod tracker;
 mod writer;
@@ -34,15 +37,19 @@ pub use file_lock::{FileLock, LockRefused};
 pub use gates::{GateRow, GateWrite};
 pub use inline::{MemoryFile, Passage, StorePoint, StorePoints};
 pub use jobs::{ClaimedJob, JobRow, JobSettlement};
-pub use leases::{Acquired, HeldLease, LeaseProof, OwnerRegistration, OwnerRegistry, ReclaimReason};
+pub use leases::{
+    Acquired, ForcedRelease, HeldLease, LeaseProof, OwnerRegistration, OwnerRegistry, ReclaimReason, Robbed,
+};
 pub use migrate::SCHEMA;
+pub use notices::NoticeRow;
 pub use observe::Snapshot;
+pub use pending::{KeptCommand, PendingTrigger};
 pub use runs::{NewRun, RunEnding, RunRow};
 pub(crate) use runs::{RUN_KINDS, kind_name};
 pub use tasks::{CommitWrite, Expected, NewTask, TaskRow};
 pub use tracker::TrackerItem;
 
-use crate::domain::ids::BootId;
+use crate::{domain::ids::BootId, guards::Guards};
 
 /// Who this process is, as leases and runs record it.
 #[derive(Debug, Clone)]
@@ -62,6 +69,7 @@ pub struct Store {
     readers: readers::Readers,
     identity: Arc<Identity>,
     owners: OwnerRegistry,
+    guards: Guards,
 }
 
 impl Store {
@@ -72,7 +80,13 @@ impl Store {
     pub fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
         let writer = writer::Writer::start(path)?;
         let readers = readers::Readers::new(path);
-        Ok(Self { writer, readers, identity: Arc::new(identity), owners: OwnerRegistry::default() })
+        Ok(Self {
+            writer,
+            readers,
+            identity: Arc::new(identity),
+            owners: OwnerRegistry::default(),
+            guards: Guards::default(),
+        })
     }
 
     /// Who we are.
@@ -85,6 +99,12 @@ impl Store {
     #[must_use]
     pub const fn owners(&self) -> &OwnerRegistry {
         &self.owners
+    }
+
+    /// What keeps effects and changes of stage single.
+    #[must_use]
+    pub const fn guards(&self) -> &Guards {
+        &self.guards
     }
 
     /// Writes the log back into the file and waits until the writer has ended.

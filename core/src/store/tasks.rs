@@ -13,7 +13,7 @@ use crate::{
         task::{self, Standing, Task},
         verdict::Waitee,
     },
-    failpoint::{Plant, planted},
+    guards::Guard,
 };
 
 /// A task with its number.
@@ -151,14 +151,20 @@ impl Store {
         proof: Option<&LeaseProof>,
         write: CommitWrite,
     ) -> Result<Option<TaskRow>, StoreError> {
-        let fencing = proof.and_then(LeaseProof::fencing);
+        let (fencing, guards) = (proof.and_then(LeaseProof::fencing), self.guards.clone());
         self.writer
             .write("commit", move |tx| {
                 if let Some(fencing) = fencing
                     && !leases::release_if_current(tx, write.task, fencing)?
+                    && guards.stands(Guard::CommitFencing)
                 {
                     return Ok(None);
                 }
+                let write = if guards.stands(Guard::Comparison) {
+                    write
+                } else {
+                    CommitWrite { expected: Expected::Any, ..write }
+                };
                 let Some(row) = append(tx, &write)? else {
                     // the lease goes back all the same: whoever lost has no use for it
                     return Ok(None);
@@ -248,12 +254,10 @@ impl Store {
 /// Appends events if the row is as expected; the only writer of `task.stage`.
 pub(super) fn append(tx: &Transaction<'_>, write: &CommitWrite) -> Result<Option<TaskRow>, StoreError> {
     let Some(row) = select_task_by_id(tx, write.task)? else { return Ok(None) };
-    let expected = if planted(Plant::CommitWithoutComparison) { Expected::Any } else { write.expected };
-    match expected {
+    match write.expected {
         Expected::At { stage, version } if row.task.stage != stage || row.task.version != version => {
             return Ok(None);
         }
-        Expected::Any if write.events.iter().any(|event| is_overtaken(event, &row.task)) => return Ok(None),
         Expected::At { .. } | Expected::Any => {}
     }
     let before = row.task.clone();
@@ -265,7 +269,7 @@ pub(super) fn append(tx: &Transaction<'_>, write: &CommitWrite) -> Result<Option
             actor: write.actor,
             who: write.who.clone(),
             reason: write.reason.clone(),
-            event: if expected == Expected::Any { from_here(event, task.stage) } else { event.clone() },
+            event: if write.expected == Expected::Any { from_here(event, &task) } else { event.clone() },
         };
         task = task::apply(Some(task), &stored)?;
         insert_event(tx, row.id, &stored)?;
@@ -276,7 +280,7 @@ pub(super) fn append(tx: &Transaction<'_>, write: &CommitWrite) -> Result<Option
     Ok(Some(TaskRow { id: row.id, task }))
 }
 
-/// A note in history that changes no decision: appended to whatever stands there.
+/// A note in history that changes no stage: appended to whatever stands there.
 pub(super) fn note(
     tx: &Transaction<'_>,
     task: TaskId,
@@ -285,13 +289,32 @@ pub(super) fn note(
     event: Event,
     at_ms: i64,
 ) -> Result<(), StoreError> {
+    write_down(tx, task, actor, None, reason, vec![event], at_ms)
+}
+
+/// Several such notes, with the person behind them. What changes a stage is refused.
+pub(super) fn write_down(
+    tx: &Transaction<'_>,
+    task: TaskId,
+    actor: Actor,
+    who: Option<String>,
+    reason: &str,
+    events: Vec<Event>,
+    at_ms: i64,
+) -> Result<(), StoreError> {
+    let moves = |event: &Event| {
+        matches!(event, Event::Entered { .. } | Event::RolledBack { .. } | Event::WrittenOver { .. })
+    };
+    if events.iter().any(moves) {
+        return Err(StoreError::damaged("event", "a note cannot change a stage"));
+    }
     let write = CommitWrite {
         task,
         expected: Expected::Any,
         actor,
-        who: None,
+        who,
         reason: reason.to_owned(),
-        events: vec![event],
+        events,
         enqueue: None,
         cancel_jobs: false,
         at_ms,
@@ -299,32 +322,17 @@ pub(super) fn note(
     append(tx, &write).map(drop)
 }
 
-/// What no switch permits: to leave a terminal stage, or to roll back after the merge. Whoever asks
-/// for it without the comparison came too late.
-fn is_overtaken(event: &Event, task: &Task) -> bool {
-    match event {
-        Event::Entered { .. } => task.stage.is_terminal(),
-        Event::RolledBack { .. } => task.stage.is_terminal() || task.merged.is_some(),
-        Event::Created { .. }
-        | Event::Stood { .. }
-        | Event::InfraRetry { .. }
-        | Event::Retried { .. }
-        | Event::Approved { .. }
-        | Event::PullRequestOpened { .. }
-        | Event::CandidatePrepared { .. }
-        | Event::EffectDone { .. }
-        | Event::Merged { .. }
-        | Event::JobQueued { .. }
-        | Event::RunEnded { .. }
-        | Event::LeaseReclaimed { .. } => false,
-    }
-}
-
-/// Without the comparison an edge starts wherever the task happens to stand.
-fn from_here(event: &Event, stage: Stage) -> Event {
+/// Without the comparison a change of stage lands wherever the task happens to stand, as a plain
+/// UPDATE would. Where that is not what it was decided on, history says so.
+fn from_here(event: &Event, task: &Task) -> Event {
+    let fits = |from: Stage| from == task.stage && !task.stage.is_terminal();
     match event.clone() {
-        Event::Entered { to, .. } => Event::Entered { from: stage, to },
-        Event::RolledBack { to, step, findings, .. } => Event::RolledBack { from: stage, to, step, findings },
+        Event::Entered { from, to } if !fits(from) => {
+            Event::WrittenOver { found: task.stage, to, step: None, findings: Vec::new() }
+        }
+        Event::RolledBack { from, to, step, findings } if !fits(from) || task.merged.is_some() => {
+            Event::WrittenOver { found: task.stage, to, step: Some(step), findings }
+        }
         other => other,
     }
 }

@@ -5,22 +5,17 @@ use orch_core::{
         actor::Actor,
         effect::EffectKind,
         event::Event,
-        stage::{Edge, Stage},
+        stage::Stage,
         transition::{Command, Outcome},
     },
-    store::{Acquired, IntentWrite, LeaseProof},
+    store::{IntentWrite, LeaseProof},
 };
 
 use crate::support::{Setup, World, blocked, key};
 
 /// The lease as the engine takes it. Leaked: a crash drops nothing.
 async fn lease(world: &World) -> &'static LeaseProof {
-    let row = world.row(1).await;
-    let edge = Edge { from: row.task.stage, to: row.task.stage.row().next.unwrap() };
-    match world.store().acquire_lease(row.id, edge, Actor::Monitor, 1).await.unwrap() {
-        Acquired::Granted(proof, _) => Box::leak(Box::new(proof)),
-        Acquired::Deferred { owner } => panic!("deferred to {owner}"),
-    }
+    Box::leak(Box::new(world.lease(1).await))
 }
 
 async fn intent(world: &World, proof: &LeaseProof, kind: EffectKind, revision: &str) -> i64 {

@@ -127,13 +127,7 @@ async fn a_red_gate_does_not_roll_back_what_landed_while_it_looked() {
 async fn what_landed_and_was_not_tested_is_neither_deployed_nor_rolled_back() {
     let world = World::at_the_edge(1, Setup::default()).await;
     let candidate = world.prepared(1).await;
-    // a person merges onto a base that the candidate was not tested on
-    let moved = world.move_main("README", "moved\n").await;
-    let bare = world.bare();
-    let tree = world.there(&["merge-tree", "--write-tree", &moved, &candidate.head]).await;
-    let merge =
-        world.git(&bare, &["commit-tree", &tree, "-p", &moved, "-p", &candidate.head, "-m", "person"]).await;
-    world.there(&["update-ref", "refs/heads/main", &merge]).await;
+    let tree = world.land_untested(&candidate).await;
     assert!(matches!(world.advance(1).await, Outcome::Blocked { .. }));
     let task = world.task(1).await;
     let (cause, _) = blocked(&task);

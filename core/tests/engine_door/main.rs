@@ -7,6 +7,8 @@ mod crash;
 mod edge;
 #[cfg(test)]
 mod gates;
+mod guards;
+mod incidents;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -15,8 +15,8 @@ use orch_core::{
         actor::Actor,
         ids::{BootId, TaskId, WorkItemKey},
         job::JobStatus,
-        stage::Stage,
-        task::{Standing, Task},
+        stage::{Edge, Stage},
+        task::{Candidate, Standing, Task, fold},
         transition::Outcome,
     },
     engine::{Engine, Request, Site},
@@ -25,7 +25,7 @@ use orch_core::{
     process::short::{self, EndStatus, ShortCommand},
     projects::Projects,
     runs::Runs,
-    store::{Identity, JobSettlement, Store, TaskRow},
+    store::{Acquired, ForcedRelease, Identity, JobSettlement, LeaseProof, ReclaimReason, Store, TaskRow},
 };
 use orch_settings::Strings;
 
@@ -95,7 +95,7 @@ fn scripts(dir: &Path) {
     script(
         "pytest",
         "echo \"$ORCH_REVISION\" >> $W/retests\n\
-         if [ -e $W/at_retest ]; then mv $W/at_retest $W/at_retest.done; sh $W/at_retest.done; fi\n\
+         if [ -e $W/at_retest ]; then mv $W/at_retest $W/at_retest.done; sh $W/at_retest.done || { echo 'FAILED tests/test_sort.py::test_order'; exit 1; }; fi\n\
          if [ -e broken ]; then echo 'FAILED tests/test_sort.py::test_order'; exit 1; fi\nexit 0\n"
             .to_owned(),
     );
@@ -109,6 +109,7 @@ fn scripts(dir: &Path) {
     script(
         "deploy",
         "echo \"$ORCH_REVISION\" >> $W/deploys\n\
+         if [ -e $W/at_deploy ]; then mv $W/at_deploy $W/at_deploy.done; sh $W/at_deploy.done; fi\n\
          if [ -e $W/broken_deploy ]; then echo 'no room' >&2; exit 3; fi\n\
          printf %s \"$ORCH_REVISION\" > $W/deployed\n"
             .to_owned(),
@@ -152,6 +153,28 @@ async fn life(dir: &Path, settings: &[(String, String)], number: u32) -> Arc<Eng
 
 pub(crate) fn key(number: u32) -> WorkItemKey {
     WorkItemKey::parse(&format!("S-{number}")).unwrap()
+}
+
+/// Whatever a test did: history explains every row, byte for byte.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let store = self.engine.store.clone();
+        let checked = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                for row in store.tasks_page(0, None, 1_000).await.unwrap() {
+                    let events = store.events(row.id).await.unwrap();
+                    let folded = fold(&events).unwrap().unwrap();
+                    let text = |task: &Task| serde_json::to_string(task).unwrap();
+                    assert_eq!(text(&folded), text(&row.task), "history does not explain {}", row.task.key);
+                }
+            });
+        });
+        checked.join().expect("history explains every row");
+    }
 }
 
 impl World {
@@ -423,13 +446,70 @@ impl World {
     }
 
     /// The first entry of the edge, to the candidate's CI, and its green answer.
-    pub(crate) async fn prepared(&self, number: u32) -> orch_core::domain::task::Candidate {
+    pub(crate) async fn prepared(&self, number: u32) -> Candidate {
         let outcome = self.advance(number).await;
         assert!(matches!(outcome, Outcome::Waiting { .. }), "{outcome:?}: {:?}", self.task(number).await);
         let head = self.post_ci(number, StatusState::Success).await;
         let candidate = self.task(number).await.candidate.unwrap();
         assert_eq!(candidate.head, head);
         candidate
+    }
+
+    /// What the next run of a command does first: it says that it is at work and waits for its word.
+    pub(crate) fn hang(&self, hook: &str, then: &str) {
+        let w = self.dir.path().display();
+        self.put(hook, &format!("touch {w}/at_work; while [ ! -e {w}/go ]; do sleep 0.02; done; {then}\n"));
+    }
+
+    pub(crate) async fn until(&self, name: &str) {
+        tokio::time::timeout(PATIENCE, async {
+            while !self.path(name).exists() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("{name} never came"));
+    }
+
+    /// An actor on its way, beside the test.
+    pub(crate) fn beside(&self, number: u32, actor: Actor) -> tokio::task::JoinHandle<Outcome> {
+        let engine = Arc::clone(&self.engine);
+        tokio::spawn(
+            async move { engine.advance(&key(number), Request::advance(actor, "beside")).await.unwrap() },
+        )
+    }
+
+    /// The lease is taken from its owner, and nothing that it runs is ended.
+    pub(crate) async fn rob(&self, number: u32) {
+        let release = ForcedRelease {
+            task: self.row(number).await.id,
+            actor: Actor::Operator,
+            who: Some("ada".into()),
+            reason: "it hangs".into(),
+            why: ReclaimReason::Forced,
+            at_ms: self.engine.clock.now_ms(),
+        };
+        assert!(self.store().force_release(release).await.unwrap().is_some());
+    }
+
+    /// The lease of the task's edge, as an owner has it.
+    pub(crate) async fn lease(&self, number: u32) -> LeaseProof {
+        let row = self.row(number).await;
+        let edge = Edge { from: row.task.stage, to: row.task.stage.row().next.unwrap() };
+        match self.store().acquire_lease(row.id, edge, Actor::Monitor, 1).await.unwrap() {
+            Acquired::Granted(proof, _) => proof,
+            Acquired::Deferred { owner } => panic!("deferred to {owner}"),
+        }
+    }
+
+    /// A person merges onto a base that the candidate was not tested on; the tree that lands.
+    pub(crate) async fn land_untested(&self, candidate: &Candidate) -> String {
+        let moved = self.move_main("README", "moved\n").await;
+        let tree = self.there(&["merge-tree", "--write-tree", &moved, &candidate.head]).await;
+        let args = ["commit-tree", &tree, "-p", &moved, "-p", &candidate.head, "-m", "person"];
+        let merge = self.git(&self.bare(), &args).await;
+        self.there(&["update-ref", "refs/heads/main", &merge]).await;
+        tree
     }
 
     pub(crate) async fn merge_by_a_person(&self, number: u32) -> String {

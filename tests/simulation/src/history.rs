@@ -12,7 +12,7 @@ use orch_core::{
     domain::{
         actor::Actor,
         event::Event,
-        ids::{BootId, TaskId, WorkItemKey},
+        ids::{BootId, WorkItemKey},
         job::Role,
         stage::Stage,
         task::Standing,
@@ -21,6 +21,7 @@ use orch_core::{
     },
     engine::{Engine, EngineError, Life, Request, Site},
     git::TargetBranch,
+    guards::Guard,
     projects::Projects,
     runs::Runs,
     serve,
@@ -41,6 +42,8 @@ use crate::{
 const STEPS_MAX: u32 = 320;
 /// Steps within which everything must come to rest once all goes well.
 const FAIR_STEPS_MAX: u32 = 20_000;
+/// Steps that may follow each other without time passing.
+const BUSY_STEPS_MAX: u32 = 3_000;
 /// And the time.
 const FAIR_TIME_MAX_MS: i64 = 3 * 86_400_000;
 /// Lives of one history, at most.
@@ -69,6 +72,7 @@ pub struct Ground {
     config: CoreConfig,
     projects: Projects,
     file: MemoryFile,
+    lifted: Option<Guard>,
     _dir: tempfile::TempDir,
 }
 
@@ -100,7 +104,16 @@ impl Ground {
         }
         let projects = Projects::parse(&text, Path::new("/model"))
             .map_err(|problems| anyhow::anyhow!("the project of the model: {problems:?}"))?;
-        Ok(Self { config, projects, file: MemoryFile::new()?, _dir: dir })
+        Ok(Self { config, projects, file: MemoryFile::new()?, lifted: None, _dir: dir })
+    }
+
+    /// The same without one guard.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    #[cfg(debug_assertions)]
+    pub fn without(guard: Guard) -> anyhow::Result<Self> {
+        Ok(Self { lifted: Some(guard), ..Self::new()? })
     }
 }
 
@@ -141,6 +154,8 @@ pub fn run(ground: &Ground, choices: Choices, tells: bool) -> anyhow::Result<Rep
         fair: false,
         fair_since_ms: 0,
         fair_steps: 0,
+        fair_last_ms: 0,
+        fair_busy: 0,
         answers: Vec::new(),
         life: 0,
         tells,
@@ -166,6 +181,8 @@ struct History<'a> {
     fair: bool,
     fair_since_ms: i64,
     fair_steps: u32,
+    fair_last_ms: i64,
+    fair_busy: u32,
     answers: Vec<JoinHandle<Result<(), EngineError>>>,
     life: u32,
     tells: bool,
@@ -290,7 +307,12 @@ impl History<'_> {
     /// The store as life `number` sees it. Every life has the same pid, as in a container.
     fn store(&self, number: u32) -> Store {
         let identity = Identity { boot_id: BootId(format!("life {number}")), pid: 1, start_ticks: 1 };
-        self.ground.file.open(identity, Arc::new(self.schedule.clone()))
+        let store = self.ground.file.open(identity, Arc::new(self.schedule.clone()));
+        #[cfg(debug_assertions)]
+        if let Some(guard) = self.ground.lifted {
+            store.guards().lift(guard);
+        }
+        store
     }
 
     fn engine(&self, store: Store) -> Arc<Engine> {
@@ -436,7 +458,9 @@ impl History<'_> {
             let count = u32::try_from(ready.len()).unwrap_or(u32::MAX);
             let (gate, kind) = ready[self.choices.below(count) as usize];
             let fails = kind == Kind::Call && self.weather.failures && self.choices.chance(3);
-            let panics = !fails && self.weather.panics && life.stage.is_some() && self.choices.chance(2);
+            let sleeps = matches!(kind, Kind::Sleep(_));
+            let panics =
+                !fails && !sleeps && self.weather.panics && life.stage.is_some() && self.choices.chance(2);
             let how = match (fails, panics) {
                 (true, _) => Open::Fail,
                 (_, true) => Open::Panic,
@@ -476,6 +500,14 @@ impl History<'_> {
 
     fn fair_step(&mut self, life: &mut Now) -> Result<Next, String> {
         self.fair_steps += 1;
+        let passed_ms = self.schedule.passed_ms();
+        if passed_ms != self.fair_last_ms {
+            (self.fair_last_ms, self.fair_busy) = (passed_ms, 0);
+        }
+        self.fair_busy += 1;
+        if self.fair_busy > BUSY_STEPS_MAX {
+            return Err(format!("I7: {BUSY_STEPS_MAX} steps without a pause: {}", self.judge.told()));
+        }
         if let Some((gate, _)) = self.schedule.ready().first() {
             self.open(life, *gate, Open::Go)?;
         } else {
@@ -561,10 +593,9 @@ impl History<'_> {
     }
 
     fn meddle(&mut self, life: &Now) {
-        let tasks: Vec<(TaskId, WorkItemKey)> =
-            self.judge.tasks().map(|(id, task)| (id, task.key.clone())).collect();
+        let tasks: Vec<WorkItemKey> = self.judge.tasks().map(|(_, task)| task.key.clone()).collect();
         let count = u32::try_from(tasks.len()).unwrap_or(1);
-        let Some((id, key)) = tasks.get(self.choices.below(count) as usize).cloned() else { return };
+        let Some(key) = tasks.get(self.choices.below(count) as usize).cloned() else { return };
         let engine = Arc::clone(&life.engine);
         let command = match self.choices.below(10) {
             0..=4 => Command::Retry,
@@ -573,8 +604,15 @@ impl History<'_> {
             _ => {
                 self.tell(|| format!("a person releases the lease of {key}"));
                 self.answers.push(tokio::spawn(async move {
-                    let now_ms = engine.clock.now_ms();
-                    engine.store.force_release(id, Actor::Operator, ReclaimReason::Forced, now_ms).await?;
+                    engine
+                        .force_release(
+                            &key,
+                            Actor::Operator,
+                            Some("ann".to_owned()),
+                            "as I say",
+                            ReclaimReason::Forced,
+                        )
+                        .await?;
                     Ok(())
                 }));
                 return;

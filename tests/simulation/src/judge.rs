@@ -176,7 +176,8 @@ fn allowed(before: Option<&Task>, stored: &StoredEvent, outside: &Outside) -> Re
         | Event::Merged { .. }
         | Event::JobQueued { .. }
         | Event::RunEnded { .. }
-        | Event::LeaseReclaimed { .. } => Ok(()),
+        | Event::LeaseReclaimed { .. }
+        | Event::WrittenOver { .. } => Ok(()),
     }
 }
 

@@ -120,7 +120,8 @@ fn edges(decision: &Decision) -> Vec<Edge> {
             | Event::Merged { .. }
             | Event::JobQueued { .. }
             | Event::RunEnded { .. }
-            | Event::LeaseReclaimed { .. } => None,
+            | Event::LeaseReclaimed { .. }
+            | Event::WrittenOver { .. } => None,
         })
         .collect()
 }

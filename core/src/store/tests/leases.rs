@@ -1,7 +1,9 @@
 //! Leases, pending triggers and the merge slot: one live owner, and a dead one is in nobody's way.
 
 use super::*;
-use crate::domain::{effect::EffectKind, ids::Fencing, lease::OwnerLiveness};
+use crate::domain::{
+    effect::EffectKind, ids::Fencing, lease::OwnerLiveness, notice::Notice, transition::Command,
+};
 
 async fn ask(store: &Store, task: TaskId, actor: Actor) -> Acquired {
     store.acquire_lease(task, EDGE, actor, 60).await.unwrap()
@@ -115,15 +117,77 @@ async fn a_forced_release_fences_the_holder_off_though_it_lives() {
     let fixture = Fixture::new();
     let row = fixture.task(1).await;
     let stale = granted(&fixture.store, row.id).await;
-    fixture.store.write_intent(&stale, EffectKind::Merge, "r".into(), false, 1).await.unwrap();
-    let force = || fixture.store.force_release(row.id, Actor::Operator, ReclaimReason::Forced, 9);
-    assert!(force().await.unwrap());
-    assert!(!force().await.unwrap(), "there is nothing to release twice");
+    let robbed = rob(&fixture.store, row.id).await.unwrap();
+    assert_eq!(robbed, Robbed { owner_lives: true, parked: false });
+    assert_eq!(rob(&fixture.store, row.id).await, None, "there is nothing to release twice");
     assert!(fixture.store.held_leases().await.unwrap().is_empty());
     assert_fenced(&fixture, &stale, &row).await;
     let proof = granted(&fixture.store, row.id).await;
     assert!(token(&proof) > token(&stale) + 1, "the forced release used up a token");
     assert_fenced(&fixture, &stale, &row).await;
+    let events = fixture.store.events(row.id).await.unwrap();
+    let told = events.iter().find(|event| matches!(event.event, Event::LeaseReclaimed { .. })).unwrap();
+    assert_eq!((told.who.as_deref(), told.reason.as_str()), (Some("ada"), "it hangs"));
+}
+
+async fn rob(store: &Store, task: TaskId) -> Option<Robbed> {
+    let release = ForcedRelease {
+        task,
+        actor: Actor::Operator,
+        who: Some("ada".into()),
+        reason: "it hangs".into(),
+        why: ReclaimReason::Forced,
+        at_ms: 9,
+    };
+    store.force_release(release).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_was_robbed_in_the_middle_of_an_effect_is_waited_for_and_the_task_is_parked() {
+    let fixture = Fixture::new();
+    let row = fixture.task(1).await;
+    let robbed = granted(&fixture.store, row.id).await;
+    fixture.store.write_intent(&robbed, EffectKind::StartDeploy, "r".into(), false, 1).await.unwrap();
+    assert_eq!(rob(&fixture.store, row.id).await, Some(Robbed { owner_lives: true, parked: true }));
+    let task = fixture.store.task_by_id(row.id).await.unwrap().unwrap().task;
+    assert!(crate::domain::transition::is_parked(&task), "{:?}", task.standing);
+    assert_fenced(&fixture, &robbed, &row).await;
+    // its act may be under way: nobody else begins one
+    let Acquired::Deferred { owner } = ask(&fixture.store, row.id, Actor::Reconciler).await else {
+        panic!("two of them may act")
+    };
+    assert_eq!(owner, Actor::Monitor);
+    assert_eq!(fixture.store.take_pending().await.unwrap(), [], "not before it has ended");
+    let mut ended = fixture.store.owners().ended();
+    ended.mark_unchanged();
+    drop(robbed);
+    assert!(ended.has_changed().unwrap(), "its end is told");
+    let asked: Vec<Actor> =
+        fixture.store.take_pending().await.unwrap().into_iter().map(|pending| pending.actor).collect();
+    assert_eq!(asked, [Actor::Operator, Actor::Reconciler]);
+    assert!(matches!(ask(&fixture.store, row.id, Actor::Reaper).await, Acquired::Granted(_, None)));
+}
+
+#[tokio::test]
+async fn a_reclaim_leaves_one_notice_in_the_same_transaction() {
+    let fixture = Fixture::new();
+    let row = fixture.task(1).await;
+    drop(granted(&fixture.store, row.id).await);
+    let proof = granted(&fixture.store, row.id).await;
+    rob(&fixture.store, row.id).await.unwrap();
+    let next = fixture.next_life("second");
+    let (told, untold) = next.untold_notices().await.unwrap();
+    let whys: Vec<String> = told
+        .iter()
+        .map(|row| match &row.notice {
+            Notice::LeaseReclaimed { why, .. } => why.clone(),
+        })
+        .collect();
+    assert_eq!((whys.as_slice(), untold), (&["dead_owner".to_owned(), "forced".to_owned()][..], 2));
+    assert!(next.notice_told(told[0].id, 5).await.unwrap());
+    assert!(!next.notice_told(told[0].id, 6).await.unwrap(), "told once");
+    assert_eq!(next.untold_notices().await.unwrap().1, 1);
+    drop(proof);
 }
 
 #[tokio::test]
@@ -143,7 +207,7 @@ async fn tokens_only_grow_however_a_lease_ends() {
             0 => store.release_lease(proof).await.unwrap(),
             1 => drop(proof),
             _ => {
-                assert!(store.force_release(row.id, Actor::Reaper, ReclaimReason::Overdue, 1).await.unwrap());
+                rob(&store, row.id).await.unwrap();
             }
         }
     }
@@ -201,18 +265,37 @@ async fn switched_off_a_proof_passes_everywhere_and_holds_nothing() {
 }
 
 #[tokio::test]
-async fn a_deferred_trigger_stays_until_it_is_taken_once() {
+async fn a_deferred_trigger_stays_until_its_owner_has_ended_and_is_taken_once() {
     let fixture = Fixture::new();
-    let (row, other) = (fixture.task(1).await, fixture.task(2).await);
-    assert!(!fixture.store.take_pending(row.id).await.unwrap());
+    let row = fixture.task(1).await;
+    assert_eq!(fixture.store.take_pending().await.unwrap(), []);
+    let owner = granted(&fixture.store, row.id).await;
     for actor in [Actor::Reaper, Actor::GiteaWebhook, Actor::Reaper] {
-        fixture.store.store_pending(row.id, actor, 5).await.unwrap();
+        assert!(matches!(ask(&fixture.store, row.id, actor).await, Acquired::Deferred { .. }));
     }
     assert_eq!(fixture.number("SELECT count(*) FROM pending_trigger"), 2, "one an actor");
-    assert!(!fixture.store.take_pending(other.id).await.unwrap());
+    assert_eq!(fixture.store.take_pending().await.unwrap(), [], "its owner lives");
     let next = fixture.next_life("second");
-    assert!(next.take_pending(row.id).await.unwrap(), "it outlives the core");
-    assert!(!next.take_pending(row.id).await.unwrap());
+    let taken = next.take_pending().await.unwrap();
+    let actors: Vec<Actor> = taken.iter().map(|pending| pending.actor).collect();
+    assert_eq!(actors, [Actor::GiteaWebhook, Actor::Reaper], "it outlives the core");
+    assert!(taken.iter().all(|pending| pending.key == row.task.key));
+    assert_eq!(next.take_pending().await.unwrap(), []);
+    drop(owner);
+}
+
+#[tokio::test]
+async fn a_kept_command_outlives_the_core_and_a_later_one_takes_its_place() {
+    let fixture = Fixture::new();
+    let row = fixture.task(1).await;
+    let kept = |command| KeptCommand { task: row.id, command, who: "ada".into(), why: "w".into() };
+    fixture.store.keep_command(kept(Command::RollBack { why: "f".into() }), 1).await.unwrap();
+    assert_eq!(fixture.store.kept_commands().await.unwrap(), [kept(Command::RollBack { why: "f".into() })]);
+    fixture.store.keep_command(kept(Command::Cancel), 2).await.unwrap();
+    let next = fixture.next_life("second");
+    assert_eq!(next.kept_commands().await.unwrap(), [kept(Command::Cancel)]);
+    next.forget_command(row.id).await.unwrap();
+    assert_eq!(next.kept_commands().await.unwrap(), []);
 }
 
 async fn slot(store: &Store, proof: &LeaseProof) -> Result<(), TaskId> {

@@ -10,7 +10,7 @@ use crate::domain::{
     verdict::{GateKind, Waitee},
 };
 
-const SQL: &str = include_str!("../schema_1.sql");
+const SQL: &str = concat!(include_str!("../schema_1.sql"), include_str!("../schema_2.sql"));
 
 /// The list of `CHECK (column IN (…))` in a table's statement.
 fn words(table: &str, column: &str) -> Vec<String> {
@@ -49,6 +49,7 @@ fn checks_name_exactly_the_words_of_the_enums() {
     let names: Vec<&str> = standings.iter().map(Standing::as_str).collect();
     assert_eq!(words("task", "standing"), names);
     assert_eq!(words("stage_count", "standing"), names);
+    assert_eq!(words("kept_command", "command"), ["cancel", "roll_back"]);
     assert_eq!(words("gate_run", "verdict"), ["pass", "red", "infra", "wait", "skipped"]);
     let kinds: Vec<String> = words("run", "kind");
     let known: Vec<&str> =

@@ -115,28 +115,71 @@ async fn without_the_comparison_a_plain_write_starts_from_where_the_task_is() {
     assert_folds(&fixture, row.id).await;
 }
 
-#[tokio::test]
-async fn even_a_plain_write_reopens_nothing_and_takes_no_merge_back() {
-    let fixture = Fixture::new();
-    let row = fixture.task(1).await;
-    let late = CommitWrite { expected: Expected::Any, ..forward(&row) };
-    let cancel = write(&row, vec![Event::Entered { from: Stage::Created, to: Stage::Cancelled }]);
-    let ended = fixture.store.commit(None, cancel).await.unwrap().unwrap();
-    assert_eq!(fixture.store.commit(None, late).await.unwrap(), None);
-    assert_eq!(fixture.store.task_by_id(row.id).await.unwrap().unwrap(), ended);
-
-    let row = fixture.task(2).await;
+/// A roll-back that was decided in deploy-staging and comes when the task is done, merged.
+async fn late_roll_back(fixture: &Fixture, number: u32, step: &str) -> (TaskRow, CommitWrite) {
+    let row = fixture.task(number).await;
     let staged = walk(&fixture.store, row, Stage::DeployStaging).await;
-    let merge = write(&staged, vec![Event::Merged { revision: "m".into() }]);
-    fixture.store.commit(None, merge).await.unwrap().unwrap();
     let back = Event::RolledBack {
         from: Stage::DeployStaging,
         to: Stage::Development,
-        step: "ci".into(),
-        findings: Vec::new(),
+        step: step.into(),
+        findings: vec!["f".into()],
     };
-    let late = CommitWrite { expected: Expected::Any, ..write(&staged, vec![back]) };
-    assert_eq!(fixture.store.commit(None, late).await.unwrap(), None);
+    let mut late = write(&staged, vec![back]);
+    late.cancel_jobs = true;
+    late.enqueue = Some((Role::Developer, 3));
+    let merge = write(&staged, vec![Event::Merged { revision: "m".into() }]);
+    let merged = fixture.store.commit(None, merge).await.unwrap().unwrap();
+    (walk(&fixture.store, merged, Stage::Done).await, late)
+}
+
+/// The gates that can roll a task back from the edge that merges.
+const GATES_OF_THE_EDGE: [&str; 5] = ["retest", "security", "coverage", "image", "staging"];
+
+#[tokio::test]
+async fn a_late_roll_back_of_any_gate_loses_the_comparison_and_does_not_touch_done() {
+    let fixture = Fixture::new();
+    for (number, step) in (1..).zip(GATES_OF_THE_EDGE) {
+        let (done, late) = late_roll_back(&fixture, number, step).await;
+        assert_eq!(fixture.store.commit(None, late).await.unwrap(), None, "{step}");
+        assert_eq!(fixture.store.task_by_id(done.id).await.unwrap().unwrap(), done, "{step}");
+        assert_eq!(fixture.number("SELECT count(*) FROM job"), 0, "{step}: a lost race writes nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_roll_back_of_any_gate_wins_at_the_expected_stage() {
+    let fixture = Fixture::new();
+    for (number, step) in (1..).zip(GATES_OF_THE_EDGE) {
+        let row = fixture.task(number).await;
+        let staged = walk(&fixture.store, row, Stage::DeployStaging).await;
+        let back = Event::RolledBack {
+            from: Stage::DeployStaging,
+            to: Stage::Development,
+            step: step.into(),
+            findings: Vec::new(),
+        };
+        let after = fixture.store.commit(None, write(&staged, vec![back])).await.unwrap().unwrap();
+        assert_eq!((after.task.stage, after.task.rollbacks), (Stage::Development, 1), "{step}");
+    }
+}
+
+#[tokio::test]
+async fn switched_off_a_late_roll_back_of_any_gate_is_written_over_done_as_in_the_incident() {
+    let fixture = Fixture::new();
+    for (number, step) in (1..).zip(GATES_OF_THE_EDGE) {
+        let (done, late) = late_roll_back(&fixture, number, step).await;
+        let plain = CommitWrite { expected: Expected::Any, ..late };
+        let after = fixture.store.commit(None, plain).await.unwrap().unwrap();
+        assert_eq!(after.task.stage, Stage::Development, "{step}");
+        assert_eq!(after.task.merged, done.task.merged, "{step}: rolled back and merged");
+        assert_folds(&fixture, done.id).await;
+        let events = fixture.store.events(done.id).await.unwrap();
+        let over = events.iter().any(|stored| {
+            matches!(&stored.event, Event::WrittenOver { found: Stage::Done, step: Some(by), .. } if by == step)
+        });
+        assert!(over, "{step}: history says what happened");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
