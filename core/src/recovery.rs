@@ -134,7 +134,7 @@ pub fn take_up(stage: &actors::Stage, survivors: Vec<Survivor>) {
 }
 
 /// Ends a run of the last life that nobody waits for any more.
-async fn finish(engine: &Engine, run: &RunRow, found: Adopted<Box<dyn LiveRun>>) -> Ended {
+pub(crate) async fn finish(engine: &Engine, run: &RunRow, found: Adopted<Box<dyn LiveRun>>) -> Ended {
     let ended = |record, swept| Ended { run: run.id, started: true, record, swept };
     match found {
         Adopted::Ended(record) => {

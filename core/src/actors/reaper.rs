@@ -7,7 +7,7 @@ use super::{
     settle::{RunFacts, settle_run},
 };
 use crate::{
-    domain::{actor::Actor, ids::RunId, lease::OwnerLiveness},
+    domain::{actor::Actor, ids::RunId, job::JobStatus, lease::OwnerLiveness},
     engine::{EngineError, Life},
     failpoint::{Plant, planted},
     process::{Adopted, Cookie},
@@ -26,6 +26,9 @@ pub(super) async fn run(stage: Stage) {
             continue;
         }
         if let Err(error) = jobs(&stage).await {
+            failed(&stage.engine, "reaper", &error);
+        }
+        if let Err(error) = left_over(&stage).await {
             failed(&stage.engine, "reaper", &error);
         }
         if let Err(error) = leases(&stage).await {
@@ -140,6 +143,32 @@ async fn overdue(stage: &Stage, job: &JobRow, row: &RunRow) -> Result<(), Engine
     .await?
     {
         engine.counters.tally().reaped[2] += 1;
+    }
+    Ok(())
+}
+
+/// Runs of agents that nobody watches and no job waits for: their job was cancelled, and their watcher
+/// was lost. Until their end is recorded they take an agent's room.
+async fn left_over(stage: &Stage) -> Result<(), EngineError> {
+    let engine = &stage.engine;
+    for run in engine.store.open_runs().await? {
+        let age = engine.clock.now_ms().saturating_sub(run.created_at_ms);
+        let Some(job) = run.job else { continue };
+        if engine.runs.is_watched(run.id) || age < engine.config.reaper.dead_grace_ms {
+            continue;
+        }
+        let job = engine.store.job(job).await?;
+        if job.is_some_and(|job| job.status == JobStatus::Running && job.run == Some(run.id)) {
+            continue;
+        }
+        match engine.runs.adopt(run.id) {
+            Ok(found) => {
+                let ended = crate::recovery::finish(engine, &run, found).await;
+                engine.runs.record_end(&ended).await?;
+            }
+            // could not look: that is not a death
+            Err(error) => failed(engine, "reaper", &error),
+        }
     }
     Ok(())
 }

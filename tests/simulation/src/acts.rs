@@ -147,6 +147,9 @@ pub fn act(
             tree.insert(file.clone(), format!("theirs {}", outside.commits.len()));
             let new = outside.commit(vec![target], tree);
             outside.target = new;
+            if file == "src/shared" {
+                outside.excuse_all("others change the same places");
+            }
             (format!("the target moves by {file}"), None)
         }
         Act::PersonMerges(index) => {
@@ -189,6 +192,9 @@ fn end(outside: &mut Outside, dir: &PathBuf, how: End) -> String {
     } else {
         Outcome::Exited { code: i32::from(fails) }
     };
+    if how.shared {
+        outside.excuse_all("two change the same places");
+    }
     let well = outcome == Outcome::Exited { code: 0 };
     if how.killed || how.bad || how.lost {
         outside.excuses.insert(key.clone(), format!("a {} did not end well", run.program));

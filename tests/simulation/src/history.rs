@@ -374,7 +374,7 @@ impl History<'_> {
         if !self.fair && self.report.count >= self.budget {
             self.fair = true;
             self.fair_since_ms = self.schedule.passed_ms();
-            self.schedule.set_right();
+            self.schedule.catch_up();
             let told = self.judge.told();
             self.tell(|| format!("from here on all goes well: {told}"));
         }

@@ -176,8 +176,10 @@ fn allowed(before: Option<&Task>, stored: &StoredEvent, outside: &Outside) -> Re
         | Event::Merged { .. }
         | Event::JobQueued { .. }
         | Event::RunEnded { .. }
-        | Event::LeaseReclaimed { .. }
-        | Event::WrittenOver { .. } => Ok(()),
+        | Event::LeaseReclaimed { .. } => Ok(()),
+        Event::WrittenOver { found, to, .. } => {
+            Err(format!("I4: {key} was written over in {found}, to {to}"))
+        }
     }
 }
 

@@ -53,6 +53,7 @@ struct Inner {
     gates: BTreeMap<u64, Gate>,
     passed_ms: i64,
     jumped_ms: i64,
+    furthest_ms: i64,
     is_open: bool,
 }
 
@@ -144,12 +145,16 @@ impl Schedule {
 
     /// Sets the host's clock forth or back.
     pub fn jump(&self, by_ms: i64) {
-        self.inner().jumped_ms += by_ms;
+        let mut inner = self.inner();
+        inner.jumped_ms += by_ms;
+        inner.furthest_ms = inner.furthest_ms.max(inner.jumped_ms);
     }
 
-    /// Sets the host's clock right again.
-    pub fn set_right(&self) {
-        self.inner().jumped_ms = 0;
+    /// Lets the host's clock catch up with the latest time that it has ever shown: whatever was put
+    /// off until then comes due. A clock that went back delays by as much, and by no more.
+    pub fn catch_up(&self) {
+        let mut inner = self.inner();
+        inner.jumped_ms = inner.furthest_ms;
     }
 
     /// Forgets every gate: the life that waited there is over.
