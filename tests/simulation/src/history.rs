@@ -238,6 +238,8 @@ impl History<'_> {
             operator: often(35) && storm,
             deaf: often(25) && storm,
         };
+        self.world.outside().owners_live =
+            !(self.weather.panics || self.weather.operator || self.weather.jumps || self.weather.failures);
         let store = self.store(0);
         self.schedule.let_all_through(true);
         let tasks = 1 + self.choices.below(2);

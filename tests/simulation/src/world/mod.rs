@@ -95,6 +95,8 @@ pub struct Outside {
     pub webhooks: Vec<(Source, String)>,
     /// Whether the health command can answer.
     pub deaf: bool,
+    /// Whether no owner of an edge dies or is robbed: then no gate of a task ever runs beside its like.
+    pub owners_live: bool,
     /// What the core did that it must never do.
     pub wrongs: Vec<String>,
     made: u64,
