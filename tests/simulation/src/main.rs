@@ -60,7 +60,7 @@ fn seeds(first: u64, count: u64) -> anyhow::Result<bool> {
                     if report.violation.is_some() && !found.swap(true, Ordering::Relaxed) {
                         say(&explain(&ground, seed, report)?);
                     }
-                    if seed % 100_000 == 0 && seed > first {
+                    if seed.is_multiple_of(100_000) && seed > first {
                         say(&format!("{seed} seeds"));
                     }
                     seed += threads;
