@@ -1,5 +1,7 @@
 //! The simulation itself: ten thousand seeds hold, and the same seed gives the same history.
 
+#![expect(clippy::expect_used, reason = "the helpers of a test fail it")]
+
 use orch_simulation::{choices::Choices, explain, history, history::Ground, search};
 
 /// Seeds of `make test`, split over tests so that they share the machine.
