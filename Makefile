@@ -7,7 +7,7 @@ PROFILE ?= dev
 OUT := target/$(if $(filter release,$(PROFILE)),release,debug)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench lint fmt check doc programs env up
+.PHONY: help run demo test simulate bench lint fmt check doc programs env up
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,13 @@ demo: programs ## the whole story by itself, approval and incident included, wit
 
 test: ## everything that can be checked on this machine, with one closing line
 	@exec tests/check-all
+
+# histories of `make simulate`; SEED=n tells one instead
+SEEDS ?= 1000000
+
+simulate: ## many seeded histories in a model world; SEEDS=n how many, SEED=n tells one step by step
+	$(CARGO) build --locked --release -p orch-simulation
+	@exec target/release/orch-simulate $(if $(SEED),seed $(SEED),seeds $(SEEDS))
 
 bench: ## numbers, as ratios within one run
 	$(CARGO) build --locked --release -p orch-core -p orch-watchdog

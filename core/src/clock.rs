@@ -3,30 +3,57 @@
 //! Everything that waits or stamps asks a [`Clock`]; the pure middle gets the time as an argument.
 //! A manual clock for simulations is another variant, not a mock of this one.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt::Debug,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-/// Source of time.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Clock;
+/// Time that somebody else moves on.
+pub trait ManualTime: Debug + Send + Sync {
+    /// UTC Unix milliseconds; may jump either way, as a host's clock may.
+    fn now_ms(&self) -> i64;
+
+    /// Resolves when this much time has passed, jumps not counted.
+    fn sleep_ms(&self, wait_ms: i64) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Source of time; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub enum Clock {
+    /// The host's.
+    #[default]
+    System,
+    /// A simulation's.
+    Manual(Arc<dyn ManualTime>),
+}
 
 impl Clock {
     /// UTC Unix milliseconds.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the module that the ban points to")]
-    pub fn now_ms(self) -> i64 {
+    pub fn now_ms(&self) -> i64 {
+        if let Self::Manual(time) = self {
+            return time.now_ms();
+        }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// Monotonic time, for durations only.
+    /// Monotonic time of the host, for durations only.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the module that the ban points to")]
-    pub fn instant(self) -> std::time::Instant {
+    pub fn instant(&self) -> std::time::Instant {
         std::time::Instant::now()
     }
 
     /// Waits.
-    pub async fn sleep_ms(self, wait_ms: i64) {
+    pub async fn sleep_ms(&self, wait_ms: i64) {
+        if let Self::Manual(time) = self {
+            return time.sleep_ms(wait_ms).await;
+        }
         let wait = u64::try_from(wait_ms).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(wait)).await;
     }

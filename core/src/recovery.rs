@@ -13,7 +13,8 @@ use crate::{
     chain::chain,
     domain::{actor::Actor, ids::RunId},
     engine::{Engine, EngineError},
-    process::{Adopted, Cookie, LaunchError, Running, adopt},
+    failpoint::{Plant, planted},
+    process::{Adopted, Cookie, LaunchError, LiveRun},
     runs::Ended,
     store::{JobRow, RunRow},
 };
@@ -48,7 +49,7 @@ impl From<crate::store::StoreError> for RecoveryError {
 pub struct Survivor {
     job: JobRow,
     run: RunRow,
-    running: Running,
+    running: Box<dyn LiveRun>,
 }
 
 /// Brings the last life to an end. Answers the agents that live on.
@@ -72,9 +73,13 @@ pub async fn recover(engine: &Arc<Engine>) -> Result<Vec<Survivor>, RecoveryErro
     let jobs = engine.store.running_jobs().await?;
     for run in engine.store.open_runs().await? {
         let job = jobs.iter().find(|job| job.run == Some(run.id)).cloned();
-        let found = adopt(&engine.runs.dir_of(run.id))
-            .map_err(|source| RecoveryError::Run { run: run.id, source })?;
+        let found = engine.runs.adopt(run.id).map_err(|source| RecoveryError::Run { run: run.id, source })?;
         match (run.kind, job, found) {
+            (ProcessKind::Agent, Some(job), Adopted::Live(_)) if planted(Plant::SurvivorsForgotten) => {
+                let ended = Ended { run: run.id, started: false, swept: None, record: None };
+                engine.runs.record_end(&ended).await?;
+                ends.push((job, RunFacts::from(&ended)));
+            }
             (ProcessKind::Agent, Some(job), Adopted::Live(running)) => {
                 survivors.push(Survivor { job, run, running });
             }
@@ -91,7 +96,7 @@ pub async fn recover(engine: &Arc<Engine>) -> Result<Vec<Survivor>, RecoveryErro
             ends.iter().any(|(_, facts)| facts.run == run) || survivors.iter().any(|one| one.run.id == run)
         };
         let Some(run) = job.run.filter(|run| !known(*run)) else { continue };
-        let facts = match adopt(&engine.runs.dir_of(run)) {
+        let facts = match engine.runs.adopt(run) {
             Ok(Adopted::Ended(record)) => {
                 RunFacts::from(&Ended { run, started: true, swept: None, record: Some(record) })
             }
@@ -105,7 +110,9 @@ pub async fn recover(engine: &Arc<Engine>) -> Result<Vec<Survivor>, RecoveryErro
         };
         ends.push((job, facts));
     }
-    settle_intents(engine).await?;
+    if !planted(Plant::StartWithoutSettling) {
+        settle_intents(engine).await?;
+    }
     for (job, facts) in ends {
         // its edge may take long; the core becomes ready meanwhile
         let engine = Arc::clone(engine);
@@ -127,7 +134,7 @@ pub fn take_up(stage: &actors::Stage, survivors: Vec<Survivor>) {
 }
 
 /// Ends a run of the last life that nobody waits for any more.
-async fn finish(engine: &Engine, run: &RunRow, found: Adopted) -> Ended {
+pub(crate) async fn finish(engine: &Engine, run: &RunRow, found: Adopted<Box<dyn LiveRun>>) -> Ended {
     let ended = |record, swept| Ended { run: run.id, started: true, record, swept };
     match found {
         Adopted::Ended(record) => {
@@ -146,6 +153,7 @@ async fn finish(engine: &Engine, run: &RunRow, found: Adopted) -> Ended {
                 tracing::warn!(run = run.id.0, error = %chain(&error), "its supervisor could not be told to stop");
             }
             tokio::select! {
+                biased;
                 end = running.wait() => match end {
                     Ok(crate::process::RunEnd::Recorded(record)) => ended(Some(record), swept),
                     Ok(crate::process::RunEnd::SupervisorLost { .. }) | Err(_) => ended(None, swept),

@@ -6,9 +6,9 @@
 //! end means for a job or a gate is decided by whoever asked.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use orch_contract::ProcessKind;
@@ -20,8 +20,9 @@ use crate::{
     config::ProcessConfig,
     domain::ids::{RunId, TaskId},
     process::{
-        Cookie, ExitRecord, KillSignal, KillStep, LaunchError, Outcome, Prepared, RunEnd, RunSpec, Running,
-        Stream, SweepRecord, TreeKill, prepare, sweep,
+        Adopted, Cookie, ExitRecord, Host, KillSignal, KillStep, LaunchError, LiveRun, Machine, Outcome,
+        ReadyRun, RunEnd, RunSpec, Stream, SweepRecord, TreeKill,
+        short::{ShortCommand, ShortError, ShortOutput},
     },
     store::{NewRun, RunEnding, Store, StoreError},
 };
@@ -98,11 +99,12 @@ pub struct Runs {
     clock: Clock,
     config: ProcessConfig,
     dir: PathBuf,
-    self_exe: PathBuf,
+    machine: Arc<dyn Machine>,
     base_env: BTreeMap<String, String>,
-    watched: Mutex<HashMap<RunId, Watched>>,
+    // in the order of runs: who is told to stop first does not depend on chance
+    watched: Mutex<BTreeMap<RunId, Watched>>,
     /// Tasks whose gates may not begin, by how many ask for it.
-    held: Mutex<HashMap<TaskId, usize>>,
+    held: Mutex<BTreeMap<TaskId, usize>>,
 }
 
 /// A task's gates are held back until this is dropped.
@@ -157,16 +159,45 @@ impl Runs {
         self_exe: PathBuf,
         base_env: BTreeMap<String, String>,
     ) -> Self {
+        Self::on(Arc::new(Host { self_exe }), store, clock, config, dir, base_env)
+    }
+
+    /// The same on another machine than this one.
+    #[must_use]
+    pub fn on(
+        machine: Arc<dyn Machine>,
+        store: Store,
+        clock: Clock,
+        config: ProcessConfig,
+        dir: PathBuf,
+        base_env: BTreeMap<String, String>,
+    ) -> Self {
         Self {
             store,
             clock,
             config,
             dir,
-            self_exe,
+            machine,
             base_env,
             watched: Mutex::default(),
             held: Mutex::default(),
         }
+    }
+
+    /// Looks at a run of an earlier life.
+    ///
+    /// # Errors
+    /// [`LaunchError`] when it cannot be looked at, which says nothing about the run.
+    pub fn adopt(&self, run: RunId) -> Result<Adopted<Box<dyn LiveRun>>, LaunchError> {
+        self.machine.adopt(&self.dir_of(run))
+    }
+
+    /// Runs a short command that only looks.
+    ///
+    /// # Errors
+    /// [`ShortError`].
+    pub async fn ask(&self, command: ShortCommand) -> Result<ShortOutput, ShortError> {
+        self.machine.ask(command).await
     }
 
     /// Directory of a run.
@@ -228,7 +259,12 @@ impl Runs {
     ///
     /// # Errors
     /// [`RunError`]; then the program was not started.
-    pub async fn start(&self, watch: &Watch<'_>, cookie: Cookie, order: &Order) -> Result<Running, RunError> {
+    pub async fn start(
+        &self,
+        watch: &Watch<'_>,
+        cookie: Cookie,
+        order: &Order,
+    ) -> Result<Box<dyn LiveRun>, RunError> {
         let run = watch.run;
         let prepared = self.prepare(run, cookie, order).await?;
         let supervisor = prepared.supervisor();
@@ -243,7 +279,12 @@ impl Runs {
         Ok(prepared.go().await?)
     }
 
-    async fn prepare(&self, run: RunId, cookie: Cookie, order: &Order) -> Result<Prepared, RunError> {
+    async fn prepare(
+        &self,
+        run: RunId,
+        cookie: Cookie,
+        order: &Order,
+    ) -> Result<Box<dyn ReadyRun>, RunError> {
         let (program, args) = order.argv.split_first().ok_or(RunError::NoCommand)?;
         let mut env = self.base_env.clone();
         env.extend(order.env.clone());
@@ -260,7 +301,7 @@ impl Runs {
             max_user_processes: None,
             no_new_privs: self.config.no_new_privs,
         };
-        Ok(prepare(&spec, &self.dir_of(run), &self.self_exe).await?)
+        Ok(self.machine.prepare(&spec, &self.dir_of(run)).await?)
     }
 
     /// Watches a run to its end, sweeping what a lost supervisor left. A stop that was asked for
@@ -268,11 +309,12 @@ impl Runs {
     ///
     /// # Errors
     /// [`RunError`] when the run cannot be watched: nothing is known of its end then.
-    pub async fn watch(&self, watch: Watch<'_>, mut running: Running) -> Result<Ended, RunError> {
+    pub async fn watch(&self, watch: Watch<'_>, mut running: Box<dyn LiveRun>) -> Result<Ended, RunError> {
         let (run, stop) = (watch.run, watch.stop.clone());
         let mut told = false;
         let end = loop {
             tokio::select! {
+                biased;
                 end = running.wait() => break end?,
                 () = stop.cancelled(), if !told => {
                     told = true;
@@ -298,13 +340,7 @@ impl Runs {
         if !self.config.tree_kill_enabled {
             return None;
         }
-        let swept = tokio::task::spawn_blocking(move || sweep(cookie)).await;
-        match swept {
-            Ok(record) => Some(record),
-            Err(error) => {
-                Some(SweepRecord { could_not_look: Some(error.to_string()), ..SweepRecord::default() })
-            }
-        }
+        Some(self.machine.sweep(cookie).await)
     }
 
     /// Records how a run ended.
@@ -359,8 +395,7 @@ impl Runs {
 
     /// The last bytes of a run's output as text.
     pub async fn tail_text(&self, run: RunId, stream: Stream) -> String {
-        let path = self.stream_path(run, stream);
-        tokio::task::spawn_blocking(move || read_tail(&path, TAIL_BYTES)).await.unwrap_or_default()
+        self.machine.tail(self.stream_path(run, stream), TAIL_BYTES).await
     }
 
     /// Where a run's output stands.
@@ -484,19 +519,5 @@ impl Ended {
     #[must_use]
     pub fn succeeded(&self) -> bool {
         self.record.as_ref().is_some_and(ExitRecord::succeeded)
-    }
-}
-
-fn read_tail(path: &Path, bytes: u64) -> String {
-    use std::io::{Read, Seek, SeekFrom};
-    let Ok(mut file) = std::fs::File::open(path) else { return String::new() };
-    let length = file.metadata().map_or(0, |data| data.len());
-    if file.seek(SeekFrom::Start(length.saturating_sub(bytes))).is_err() {
-        return String::new();
-    }
-    let mut content = Vec::new();
-    match file.take(bytes).read_to_end(&mut content) {
-        Ok(_) => String::from_utf8_lossy(&content).into_owned(),
-        Err(_) => String::new(),
     }
 }

@@ -129,7 +129,7 @@ fn keep_private(path: &Path) -> Result<(), StartError> {
 /// [`StartError`].
 pub async fn assemble(parts: Parts, store: Store) -> Result<Arc<Engine>, StartError> {
     let Parts { config, projects, base_env, self_exe } = parts;
-    let clock = Clock;
+    let clock = Clock::System;
     let search_path =
         base_env.get("PATH").cloned().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
     let git = Git::new(search_path, identity());
@@ -139,7 +139,8 @@ pub async fn assemble(parts: Parts, store: Store) -> Result<Arc<Engine>, StartEr
     }
     let runs_dir = config.data_dir.join("runs");
     make_private(&runs_dir)?;
-    let runs = Runs::new(store.clone(), clock, config.processes.clone(), runs_dir, self_exe, base_env);
+    let runs =
+        Runs::new(store.clone(), clock.clone(), config.processes.clone(), runs_dir, self_exe, base_env);
     Ok(Arc::new(Engine::new(config, projects, store, clock, sites, Arc::new(runs))))
 }
 

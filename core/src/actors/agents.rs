@@ -13,7 +13,7 @@ use crate::{
     domain::{actor::Actor, artifact::artifacts_dir, job::JobStatus},
     engine::{Engine, EngineError, Site},
     failpoint,
-    process::{Cookie, Running},
+    process::{Cookie, LiveRun},
     projects::AgentProgram,
     runs::{Order, RunError, Watch},
     store::{ClaimedJob, JobRow, JobSettlement, RunEnding, RunRow, StoreError, TaskRow},
@@ -63,7 +63,7 @@ pub(super) async fn work(stage: Stage, claimed: ClaimedJob) {
 }
 
 /// Takes up a run of an earlier life.
-pub(crate) fn watch_adopted(stage: &Stage, job: JobRow, run: &RunRow, running: Running) {
+pub(crate) fn watch_adopted(stage: &Stage, job: JobRow, run: &RunRow, running: Box<dyn LiveRun>) {
     let (own, run) = (stage.clone(), run.id);
     stage.work.spawn(async move {
         let watched = own.engine.runs.expect(run, ProcessKind::Agent, Some(job.task));
@@ -71,9 +71,10 @@ pub(crate) fn watch_adopted(stage: &Stage, job: JobRow, run: &RunRow, running: R
     });
 }
 
-async fn watch(stage: &Stage, job: &JobRow, watched: Watch<'_>, running: Running) {
+async fn watch(stage: &Stage, job: &JobRow, watched: Watch<'_>, running: Box<dyn LiveRun>) {
     let engine = &stage.engine;
     let ended = tokio::select! {
+        biased;
         ended = engine.runs.watch(watched, running) => ended,
         // agents outlive the core: the next life takes them up
         () = released(stage) => return,
@@ -108,7 +109,7 @@ async fn start(
     engine: &Arc<Engine>,
     claimed: &ClaimedJob,
     watched: &Watch<'_>,
-) -> Result<Running, StartError> {
+) -> Result<Box<dyn LiveRun>, StartError> {
     let job = &claimed.job;
     let row = engine.store.task_by_id(job.task).await?.ok_or(StartError::Gone)?;
     let site = engine.site(&row.task.project).ok_or(StartError::Gone)?;

@@ -18,7 +18,7 @@ use crate::{
     domain::{actor::Actor, ids::WorkItemKey},
     engine::{Checkout, Life, Request, Site},
     forge::{
-        CommitStatus, Forge, ForgeError, StatusState,
+        CommitStatus, ForgeError, StatusState,
         local::{CI_CONTEXT, CiRequest},
     },
     gates::{self, classify::Meaning},
@@ -56,6 +56,7 @@ pub(super) async fn run(stage: Stage) {
         }
         passed(&stage.engine, "ci");
         tokio::select! {
+            biased;
             () = stage.engine.wakes.ci.notified() => {}
             () = stage.engine.clock.sleep_ms(CI_PERIOD_MS) => {}
             () = stage.stop.cancelled() => return,

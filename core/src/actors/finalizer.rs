@@ -19,6 +19,7 @@ pub(super) async fn run(stage: Stage) {
         }
         passed(&stage.engine, "finalizer");
         tokio::select! {
+            biased;
             () = stage.engine.wakes.deploys.notified() => {}
             () = stage.engine.clock.sleep_ms(stage.engine.config.finalizer_tick_ms) => {}
             () = stage.stop.cancelled() => return,

@@ -65,6 +65,7 @@ async fn sweep(stage: &Stage) {
         }
         passed(&stage.engine, "monitor");
         tokio::select! {
+            biased;
             () = stage.engine.wakes.jobs.notified() => {}
             () = stage.engine.clock.sleep_ms(MONITOR_PERIOD_MS) => {}
             () = stage.stop.cancelled() => return,

@@ -7,9 +7,10 @@ use super::{
     settle::{RunFacts, settle_run},
 };
 use crate::{
-    domain::{actor::Actor, ids::RunId, lease::OwnerLiveness},
+    domain::{actor::Actor, ids::RunId, job::JobStatus, lease::OwnerLiveness},
     engine::{EngineError, Life},
-    process::{Adopted, Cookie, adopt},
+    failpoint::{Plant, planted},
+    process::{Adopted, Cookie},
     runs::Ended,
     store::{JobRow, ReclaimReason, RunRow},
 };
@@ -17,6 +18,7 @@ use crate::{
 pub(super) async fn run(stage: Stage) {
     loop {
         tokio::select! {
+            biased;
             () = stage.engine.clock.sleep_ms(stage.engine.config.reaper.tick_ms) => {}
             () = stage.stop.cancelled() => return,
         }
@@ -24,6 +26,9 @@ pub(super) async fn run(stage: Stage) {
             continue;
         }
         if let Err(error) = jobs(&stage).await {
+            failed(&stage.engine, "reaper", &error);
+        }
+        if let Err(error) = left_over(&stage).await {
             failed(&stage.engine, "reaper", &error);
         }
         if let Err(error) = leases(&stage).await {
@@ -35,6 +40,9 @@ pub(super) async fn run(stage: Stage) {
 
 async fn jobs(stage: &Stage) -> Result<(), EngineError> {
     let engine = &stage.engine;
+    if planted(Plant::NobodyReaps) {
+        return Ok(());
+    }
     let now = engine.clock.now_ms();
     let limits = &engine.config.reaper;
     for job in engine.store.running_jobs().await? {
@@ -57,7 +65,7 @@ async fn jobs(stage: &Stage) -> Result<(), EngineError> {
 /// Tier 1: nobody watches it, and its lock is free.
 async fn gone(stage: &Stage, job: &JobRow, run: RunId) -> Result<(), EngineError> {
     let engine = &stage.engine;
-    let ended = match adopt(&engine.runs.dir_of(run)) {
+    let ended = match engine.runs.adopt(run) {
         Ok(Adopted::Live(running)) => {
             // alive and unwatched: its watcher was lost, not the run
             let row = engine.store.run(run).await?;
@@ -89,7 +97,7 @@ async fn gone(stage: &Stage, job: &JobRow, run: RunId) -> Result<(), EngineError
 /// Tier 2: the exit is recorded, and nobody settled it.
 async fn unsettled(stage: &Stage, job: &JobRow, run: RunId) -> Result<(), EngineError> {
     let engine = &stage.engine;
-    let facts = match adopt(&engine.runs.dir_of(run)) {
+    let facts = match engine.runs.adopt(run) {
         Ok(Adopted::Ended(record)) => {
             RunFacts::from(&Ended { run, started: true, swept: record.swept.clone(), record: Some(record) })
         }
@@ -135,6 +143,32 @@ async fn overdue(stage: &Stage, job: &JobRow, row: &RunRow) -> Result<(), Engine
     .await?
     {
         engine.counters.tally().reaped[2] += 1;
+    }
+    Ok(())
+}
+
+/// Runs of agents that nobody watches and no job waits for: their job was cancelled, and their watcher
+/// was lost. Until their end is recorded they take an agent's room.
+async fn left_over(stage: &Stage) -> Result<(), EngineError> {
+    let engine = &stage.engine;
+    for run in engine.store.open_runs().await? {
+        let age = engine.clock.now_ms().saturating_sub(run.created_at_ms);
+        let Some(job) = run.job else { continue };
+        if engine.runs.is_watched(run.id) || age < engine.config.reaper.dead_grace_ms {
+            continue;
+        }
+        let job = engine.store.job(job).await?;
+        if job.is_some_and(|job| job.status == JobStatus::Running && job.run == Some(run.id)) {
+            continue;
+        }
+        match engine.runs.adopt(run.id) {
+            Ok(found) => {
+                let ended = crate::recovery::finish(engine, &run, found).await;
+                engine.runs.record_end(&ended).await?;
+            }
+            // could not look: that is not a death
+            Err(error) => failed(engine, "reaper", &error),
+        }
     }
     Ok(())
 }

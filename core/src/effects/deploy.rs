@@ -13,7 +13,7 @@ use crate::{
     engine::{Engine, Site},
     process::{
         Stream,
-        short::{self, EndStatus, ShortCommand},
+        short::{EndStatus, ShortCommand},
     },
     runs::Order,
     store::TaskRow,
@@ -53,7 +53,7 @@ pub(crate) async fn health(engine: &Engine, site: &Site) -> Health {
         timeout: HEALTH_LIMIT,
         max_output_bytes: HEALTH_OUTPUT_BYTES,
     };
-    match short::run(command).await {
+    match engine.runs.ask(command).await {
         Err(error) => Health::CannotTell(chain(&error)),
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -6,7 +6,7 @@ use crate::{
     chain::chain,
     domain::effect::{EffectOutcome, Probe},
     engine::{Engine, Site, need_candidate},
-    forge::{Forge, ForgeError, MergeOutcome, MergeRequest, PrNumber, PullRequestState},
+    forge::{ForgeError, MergeOutcome, MergeRequest, PrNumber, PullRequestState},
     git::Sha,
     store::TaskRow,
 };

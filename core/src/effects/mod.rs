@@ -20,7 +20,7 @@ use crate::{
         event::Event,
     },
     engine::{Engine, EngineError, Site},
-    failpoint,
+    failpoint::{self, Plant, planted},
     guards::Guard,
     store::{EffectRow, IntentWrite, LeaseProof, TaskRow},
 };
@@ -113,6 +113,7 @@ pub(crate) async fn probe_intent(engine: &Engine, site: &Site, row: &TaskRow, in
     match intent.kind {
         // rebase and push are guarded and idempotent: whatever stands is taken as the new start
         EffectKind::PrepareCandidate => Probe::Absent,
+        EffectKind::StartDeploy if planted(Plant::IntentIsDone) => Probe::Done("taken for done".to_owned()),
         EffectKind::Merge
         | EffectKind::RatchetCoverage
         | EffectKind::StartDeploy

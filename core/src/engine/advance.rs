@@ -14,6 +14,7 @@ use crate::{
         },
         verdict::{InfraClass, Verdict, Waitee},
     },
+    failpoint::{Plant, planted},
     gates,
     guards::Guard,
     store::{Acquired, CommitWrite, Expected, LeaseProof, StoreError, TaskRow},
@@ -312,7 +313,11 @@ impl Engine {
             return Ok(Outcome::NoChange);
         }
         let facts = Facts { work, checked, limits: self.limits(site) };
-        let decision = decide(&row.task, &request.command, &facts, now)?;
+        let mut task = row.task.clone();
+        if planted(Plant::RollBackAfterMerge) {
+            task.merged = None;
+        }
+        let decision = decide(&task, &request.command, &facts, now)?;
         if decision.events.is_empty() && decision.enqueue.is_none() && !decision.cancel_jobs {
             return Ok(decision.outcome);
         }

@@ -93,6 +93,7 @@ impl Engine {
         sites: Vec<Site>,
         runs: Arc<Runs>,
     ) -> Self {
+        let started_at_ms = clock.now_ms();
         Self {
             config,
             projects,
@@ -104,7 +105,7 @@ impl Engine {
             wakes: Wakes::default(),
             yields: yields::Yields::default(),
             life: AtomicU8::new(Life::Starting as u8),
-            started_at_ms: clock.now_ms(),
+            started_at_ms,
         }
     }
 

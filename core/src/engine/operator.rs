@@ -13,7 +13,7 @@ use crate::{
         transition::{Command, Outcome},
         verdict::Waitee,
     },
-    forge::{Forge, StatusState},
+    forge::StatusState,
     git::RepoPath,
     store::{NewTask, StoreError, TaskRow},
 };

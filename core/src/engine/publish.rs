@@ -8,7 +8,7 @@ use crate::{
         event::Event,
         verdict::{InfraClass, Verdict},
     },
-    forge::{Forge, ForgeError},
+    forge::ForgeError,
     git::{Branch, GitError, PushOutcome, Sha},
     store::{CommitWrite, Expected, StoreError, TaskRow},
 };

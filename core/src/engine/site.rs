@@ -2,15 +2,18 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::{
     forge::{
-        Forge, ForgeError,
+        Forge, ForgeError, SiteForge,
         local::{LocalForge, LocalForgeConfig},
     },
-    git::{Git, GitError, NameError, Repo, Sha, TargetBranch, TaskBranch},
+    git::{Git, GitError, NameError, Repo, Repository, Sha, TargetBranch, TaskBranch},
     projects::Project,
 };
 
@@ -20,9 +23,9 @@ pub struct Site {
     /// The project.
     pub project: Project,
     /// Its forge.
-    pub forge: LocalForge,
+    pub forge: Arc<dyn SiteForge>,
     /// The core's clone of it.
-    pub repo: Repo,
+    pub repo: Arc<dyn Repository>,
     /// Where clean checkouts are made.
     pub checkouts: PathBuf,
 }
@@ -94,7 +97,7 @@ impl Site {
         let checkouts = data_dir.join("checkouts");
         std::fs::create_dir_all(&checkouts)
             .map_err(|source| SiteError::Folder { path: checkouts.clone(), source })?;
-        Ok(Self { project: project.clone(), forge, repo, checkouts })
+        Ok(Self { project: project.clone(), forge: Arc::new(forge), repo: Arc::new(repo), checkouts })
     }
 
     /// The branch of a work item.

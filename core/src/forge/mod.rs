@@ -23,6 +23,18 @@ use crate::git::{Branch, Sha, TargetBranch, TaskBranch};
 /// A call that may wait for a disk or a network.
 pub type ForgeFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, ForgeError>> + Send + 'a>>;
 
+/// A forge whose repository stands on this machine, so that commits can be laid out from it.
+pub trait SiteForge: Forge + std::fmt::Debug {
+    /// As [`local::LocalForge::checkout_for_ci`].
+    fn checkout_for_ci<'a>(&'a self, commit: &'a Sha, dir: &'a std::path::Path) -> ForgeFuture<'a, ()>;
+
+    /// As [`local::LocalForge::pending_ci`].
+    fn pending_ci(&self) -> ForgeFuture<'_, Vec<local::CiRequest>>;
+
+    /// As [`local::LocalForge::clear_stale_locks`].
+    fn clear_stale_locks(&self, before_ms: i64) -> ForgeFuture<'_, usize>;
+}
+
 /// What the core asks of a forge. Used as `Arc<dyn Forge>`.
 ///
 /// Every method may be called again after a lost answer: creating looks first, merging tells "already merged".

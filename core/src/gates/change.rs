@@ -5,7 +5,7 @@ use crate::{
     domain::{artifact::artifacts_dir, verdict::Verdict},
     effects::pr_number,
     engine::{Site, infra},
-    forge::{Forge, ForgeError, PullRequestState},
+    forge::{ForgeError, PullRequestState},
     git::{GitError, Sha},
     store::TaskRow,
 };

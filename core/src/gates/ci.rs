@@ -4,7 +4,7 @@
 use crate::{
     domain::verdict::{InfraClass, Verdict, Waitee},
     engine::{Site, infra},
-    forge::{Forge, StatusState},
+    forge::StatusState,
     git::Sha,
 };
 

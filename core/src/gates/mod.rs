@@ -24,6 +24,7 @@ use crate::{
     },
     effects::{Health, health},
     engine::{Engine, EngineError, Site},
+    failpoint::{Plant, planted},
     guards::Guard,
     store::{GateWrite, TaskRow},
 };
@@ -238,6 +239,9 @@ async fn deployed(engine: &Engine, site: &Site, row: &TaskRow) -> Verdict {
     };
     if site.project.deploy.is_none() {
         return Verdict::Skipped { why: "no deploy is configured".to_owned() };
+    }
+    if planted(Plant::DeployUnchecked) {
+        return Verdict::Pass { evidence: "believed".to_owned() };
     }
     let state = match health(engine, site).await {
         Health::Healthy(revision) if revision == *merged => {

@@ -16,6 +16,7 @@ mod names;
 mod push;
 mod rebase;
 mod repo;
+mod repository;
 mod worktree;
 
 pub use command::{Git, GitLimits, Identity};
@@ -24,6 +25,7 @@ pub use names::{Branch, NameError, RepoPath, Sha, TargetBranch, TaskBranch, Tree
 pub use push::PushOutcome;
 pub use rebase::RebaseOutcome;
 pub use repo::Repo;
+pub use repository::{GitFuture, Repository};
 pub use worktree::Worktree;
 
 pub(crate) use command::GitCall;

@@ -19,7 +19,7 @@ use crate::git::repo::{Repo, sha};
 /// How many files a message about a dirty worktree names.
 const NAMED_FILES: usize = 20;
 
-/// A task's worktree that was found or made fit for use; only [`Repo::ensure_worktree`] gives one.
+/// A task's worktree that was found or made fit for use; on this machine only [`Repo::ensure_worktree`] gives one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Worktree {
     path: PathBuf,
@@ -27,6 +27,12 @@ pub struct Worktree {
 }
 
 impl Worktree {
+    /// For another adapter of [`super::Repository`], whose worktrees are where it says.
+    #[must_use]
+    pub const fn of_model(path: PathBuf, branch: TaskBranch) -> Self {
+        Self { path, branch }
+    }
+
     /// Its directory.
     #[must_use]
     pub fn path(&self) -> &Path {

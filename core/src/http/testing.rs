@@ -101,13 +101,13 @@ impl Bench {
         }
         let runs = Runs::new(
             store.clone(),
-            Clock,
+            Clock::System,
             config.processes.clone(),
             dir.path().join("runs"),
             "/proc/self/exe".into(),
             BTreeMap::new(),
         );
-        let engine = Arc::new(Engine::new(config, projects, store, Clock, sites, Arc::new(runs)));
+        let engine = Arc::new(Engine::new(config, projects, store, Clock::System, sites, Arc::new(runs)));
         Self { dir, engine, slot: EngineSlot::default(), cookies: AtomicU64::new(1 << 60) }
     }
 
@@ -162,7 +162,7 @@ impl Bench {
             events,
             enqueue: None,
             cancel_jobs: false,
-            at_ms: Clock.now_ms(),
+            at_ms: Clock::System.now_ms(),
         };
         self.engine.store.commit(None, write).await.unwrap().unwrap();
     }
@@ -171,16 +171,16 @@ impl Bench {
     pub(crate) async fn claim(&self) -> crate::store::ClaimedJob {
         let cookie = self.cookies.fetch_add(1, Ordering::Relaxed);
         let caps = (self.engine.config.jobs.max_agents, self.engine.config.jobs.max_agents_per_repo);
-        let claimed = self.engine.store.claim_job(caps, cookie, |_, _| 60_000, Clock.now_ms()).await;
+        let claimed = self.engine.store.claim_job(caps, cookie, |_, _| 60_000, Clock::System.now_ms()).await;
         let claimed = claimed.unwrap().expect("a job waits");
-        self.engine.store.record_run_started(claimed.run, 40, 400, Clock.now_ms()).await.unwrap();
+        self.engine.store.record_run_started(claimed.run, 40, 400, Clock::System.now_ms()).await.unwrap();
         self.write_output(claimed.run, "first line\nsecond line\n", "");
         claimed
     }
 
     /// Ends a claimed job well.
     pub(crate) async fn settle(&self, claimed: &crate::store::ClaimedJob) {
-        let now = Clock.now_ms();
+        let now = Clock::System.now_ms();
         self.end_run(claimed.run).await;
         let settlement = JobSettlement {
             job: claimed.job.id,
@@ -197,7 +197,7 @@ impl Bench {
 
     /// Records the end of a run.
     pub(crate) async fn end_run(&self, run: RunId) {
-        let now = Clock.now_ms();
+        let now = Clock::System.now_ms();
         let ending = RunEnding {
             outcome: "exit 0".to_owned(),
             exit_code: Some(0),
@@ -219,7 +219,7 @@ impl Bench {
             cookie: self.cookies.fetch_add(1, Ordering::Relaxed),
             command: "pytest".to_owned(),
             timeout_ms: 900_000,
-            created_at_ms: Clock.now_ms(),
+            created_at_ms: Clock::System.now_ms(),
         };
         self.engine.store.create_run(new).await.unwrap()
     }
@@ -238,7 +238,7 @@ impl Bench {
     pub(crate) async fn deliver(&self, key: &str, file: &str, text: &str) {
         let site = self.engine.site("shop").unwrap();
         let branch = site.branch(key).unwrap();
-        let worktree = site.repo.ensure_worktree(&branch, Clock.now_ms()).await.unwrap();
+        let worktree = site.repo.ensure_worktree(&branch, Clock::System.now_ms()).await.unwrap();
         let path = worktree.path().join("docs/work-items").join(key).join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();

@@ -118,9 +118,9 @@ pub enum RunEnd {
 
 /// What a restarted core finds in a run directory.
 #[derive(Debug)]
-pub enum Adopted {
+pub enum Adopted<R = Running> {
     /// It lives.
-    Live(Running),
+    Live(R),
     /// It ended, while nobody looked.
     Ended(ExitRecord),
     /// Its supervisor was killed: sweep by this cookie.

@@ -21,6 +21,7 @@
 pub mod cookie;
 pub mod hardening;
 pub mod launch;
+pub mod machine;
 pub mod record;
 pub mod run_dir;
 pub mod short;
@@ -33,6 +34,7 @@ pub mod tree;
 
 pub use cookie::{Cookie, CookieError};
 pub use launch::{Adopted, LaunchError, Prepared, RunEnd, Running, StopSent, adopt, prepare};
+pub use machine::{Host, LiveRun, Machine, MachineFuture, ReadyRun};
 pub use record::{ChildEnd, ChildIdentity, ExitRecord, NotStarted, Outcome, StreamEnd, SweepRecord};
 pub use run_dir::{RunDir, RunDirError, Stream};
 pub use spec::{KillSignal, KillStep, RunSpec, TreeKill};

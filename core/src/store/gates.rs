@@ -9,6 +9,7 @@ use crate::domain::{
     ids::{RunId, TaskId},
     verdict::{GateKind, Verdict},
 };
+use crate::failpoint::{Plant, planted};
 
 /// A verdict on its way into the store.
 #[derive(Debug, Clone)]
@@ -90,16 +91,17 @@ impl Store {
         base: String,
         configuration: String,
     ) -> Result<Option<String>, StoreError> {
+        let any = planted(Plant::PassOfAnotherHead);
         self.readers
             .read("stored_pass", move |connection| {
                 let found: Option<String> = connection
                     .prepare_cached(
-                        "SELECT verdict_json FROM gate_run WHERE task_id = ?1 AND gate = ?2 AND head = ?3 AND base = ?4
+                        "SELECT verdict_json FROM gate_run WHERE task_id = ?1 AND gate = ?2 AND (?6 OR head = ?3 AND base = ?4)
                          AND configuration = ?5 AND verdict IN ('pass','red') ORDER BY id DESC LIMIT 1",
                     )
                     .and_then(|mut statement| {
                         statement
-                            .query_row(params![task.0, gate.as_str(), head, base, configuration], |row| row.get(0))
+                            .query_row(params![task.0, gate.as_str(), head, base, configuration, any], |row| row.get(0))
                             .optional()
                     })
                     .map_err(|source| StoreError::Read { query: "stored_pass", source })?;

@@ -26,6 +26,7 @@ use crate::{
         stage::Edge,
         transition::parked_by_force,
     },
+    failpoint::{Plant, planted},
     guards::Guard,
 };
 
@@ -207,7 +208,7 @@ impl Store {
                 let mut reclaimed = None;
                 if let Some(lease) = &present {
                     let row = &lease.row;
-                    let liveness = judge_owner(row, &identity.boot_id, owners.is_live(row.owner));
+                    let liveness = judge(row, &identity.boot_id, &owners);
                     let defers = match (lease.held, liveness) {
                         (true, OwnerLiveness::Live) => guards.stands(Guard::LiveOwner),
                         (false, OwnerLiveness::Live) => {
@@ -286,7 +287,7 @@ impl Store {
                     [task.0],
                 )
                 .map_err(tasks::failed("force_release"))?;
-                let liveness = judge_owner(&lease.row, &boot, owners.is_live(lease.row.owner));
+                let liveness = judge(&lease.row, &boot, &owners);
                 let by_force = match release.why {
                     ReclaimReason::Forced | ReclaimReason::Overdue => true,
                     ReclaimReason::DeadBoot | ReclaimReason::DeadOwner => false,
@@ -315,6 +316,14 @@ impl Store {
         let boot = self.identity.boot_id.clone();
         self.readers.read("held_leases", move |connection| held(connection, &owners, &boot)).await
     }
+}
+
+/// Whether an owner lives.
+pub(super) fn judge(row: &LeaseRow, boot: &BootId, owners: &OwnerRegistry) -> OwnerLiveness {
+    if planted(Plant::LivenessByPid) {
+        return OwnerLiveness::Live;
+    }
+    judge_owner(row, boot, owners.is_live(row.owner))
 }
 
 /// Whether `fencing` is the task's current, held token.
@@ -359,7 +368,7 @@ pub(super) fn held(
     raw.map(|row| {
         let ((task, edge), lease, (pid, ticks)) = row.map_err(read)?;
         let row = lease?;
-        let liveness = judge_owner(&row, boot, owners.is_live(row.owner));
+        let liveness = judge(&row, boot, owners);
         Ok(HeldLease { task: TaskId(task), edge, row, process: (pid, ticks.cast_unsigned()), liveness })
     })
     .collect()
@@ -399,7 +408,7 @@ pub(super) fn has_live_owner(
     owners: &OwnerRegistry,
 ) -> Result<bool, StoreError> {
     let Some(lease) = select(connection, task)? else { return Ok(false) };
-    let lives = judge_owner(&lease.row, boot, owners.is_live(lease.row.owner)) == OwnerLiveness::Live;
+    let lives = judge(&lease.row, boot, owners) == OwnerLiveness::Live;
     Ok(lives && (lease.held || (lease.forced && effects::is_open(connection, task)?)))
 }
 

@@ -14,6 +14,7 @@ mod effects;
 mod error;
 mod file_lock;
 mod gates;
+mod inline;
 mod jobs;
 mod leases;
 mod migrate;
@@ -36,6 +37,7 @@ pub use effects::{EffectRow, IntentWrite};
 pub use error::StoreError;
 pub use file_lock::{FileLock, LockRefused};
 pub use gates::{GateRow, GateWrite};
+pub use inline::{MemoryFile, Passage, StorePoint, StorePoints};
 pub use jobs::{ClaimedJob, JobRow, JobSettlement};
 pub use leases::{
     Acquired, ForcedRelease, HeldLease, LeaseProof, OwnerRegistration, OwnerRegistry, ReclaimReason, Robbed,

@@ -8,13 +8,21 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::StoreError;
+use super::{StoreError, inline::Here};
 
 /// Reads that run at once.
 const READERS_MAX: usize = 4;
 
 #[derive(Debug, Clone)]
-pub(super) struct Readers {
+pub(super) enum Readers {
+    /// Connections of their own.
+    Pool(Pool),
+    /// The writer's connection: a simulation's.
+    Here(Here),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
     path: Arc<PathBuf>,
     idle: Arc<Mutex<Vec<Connection>>>,
     room: Arc<Semaphore>,
@@ -22,11 +30,15 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn new(path: &Path) -> Self {
-        Self {
+        Self::Pool(Pool {
             path: Arc::new(path.to_owned()),
             idle: Arc::default(),
             room: Arc::new(Semaphore::new(READERS_MAX)),
-        }
+        })
+    }
+
+    pub(super) const fn here(here: Here) -> Self {
+        Self::Here(here)
     }
 
     /// Runs `query` in one read transaction: what it sees belongs together.
@@ -35,8 +47,12 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let this = self.clone();
+        let pool = match self {
+            Self::Pool(pool) => pool,
+            Self::Here(here) => return here.read(name, query).await,
+        };
+        let room = Arc::clone(&pool.room).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let this = pool.clone();
         let work = tokio::task::spawn_blocking(move || {
             let _room = room;
             let mut connection = this.take()?;
@@ -51,7 +67,9 @@ impl Readers {
         });
         work.await.map_err(|_| StoreError::Closed)?
     }
+}
 
+impl Pool {
     fn take(&self) -> Result<Connection, StoreError> {
         if let Some(connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(connection);

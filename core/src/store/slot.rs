@@ -6,7 +6,7 @@ use super::{LeaseProof, OwnerRegistry, Store, StoreError, leases, tasks};
 use crate::{
     domain::{
         ids::{BootId, TaskId},
-        lease::{OwnerLiveness, judge_owner},
+        lease::OwnerLiveness,
     },
     guards::Guard,
 };
@@ -116,7 +116,6 @@ fn died(
     owners: &OwnerRegistry,
 ) -> Result<bool, StoreError> {
     let lease = leases::select(connection, task)?;
-    Ok(lease.is_some_and(|lease| {
-        lease.held && judge_owner(&lease.row, boot, owners.is_live(lease.row.owner)) != OwnerLiveness::Live
-    }))
+    Ok(lease
+        .is_some_and(|lease| lease.held && leases::judge(&lease.row, boot, owners) != OwnerLiveness::Live))
 }

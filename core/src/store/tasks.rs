@@ -88,7 +88,7 @@ const CHECKED_AT_ONCE: u32 = 200;
 pub(super) const SELECT_TASK: &str = "SELECT id, row_json FROM task WHERE work_item = ?1";
 pub(super) const SELECT_TASK_BY_ID: &str = "SELECT id, row_json FROM task WHERE id = ?1";
 pub(super) const SELECT_EVENTS: &str =
-    "SELECT seq, at_ms, actor, who, reason, event FROM event WHERE task_id = ?1 ORDER BY seq";
+    "SELECT seq, at_ms, actor, who, reason, event FROM event WHERE task_id = ?1 AND seq > ?2 ORDER BY seq";
 /// A task whose edge is owned is not asked for: its owner acts, and the reaper frees a dead owner's.
 pub(super) const SELECT_DUE: &str = "SELECT id, row_json FROM task WHERE due_at_ms <= ?1 AND NOT EXISTS \
      (SELECT 1 FROM transition_lease WHERE task_id = task.id AND held = 1) ORDER BY due_at_ms LIMIT ?2";
@@ -237,12 +237,20 @@ impl Store {
             .await
     }
 
+    /// A task's history after event `seq`, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn events_after(&self, id: TaskId, seq: i64) -> Result<Vec<StoredEvent>, StoreError> {
+        self.readers.read("events_after", move |connection| select_events(connection, id, seq)).await
+    }
+
     /// A task's history, oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn events(&self, id: TaskId) -> Result<Vec<StoredEvent>, StoreError> {
-        self.readers.read("events", move |connection| select_events(connection, id)).await
+        self.readers.read("events", move |connection| select_events(connection, id, 0)).await
     }
 }
 
@@ -405,11 +413,15 @@ pub(super) fn select_task_by_id(connection: &Connection, id: TaskId) -> Result<O
     first(connection, SELECT_TASK_BY_ID, params![id.0])
 }
 
-pub(super) fn select_events(connection: &Connection, id: TaskId) -> Result<Vec<StoredEvent>, StoreError> {
+pub(super) fn select_events(
+    connection: &Connection,
+    id: TaskId,
+    after: i64,
+) -> Result<Vec<StoredEvent>, StoreError> {
     let read = |source| StoreError::Read { query: "events", source };
     let mut statement = connection.prepare_cached(SELECT_EVENTS).map_err(read)?;
     let raw = statement
-        .query_map([id.0], |row| {
+        .query_map([id.0, after], |row| {
             Ok((
                 row.get(0)?,
                 row.get(1)?,

@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::{StoreError, migrate};
+use super::{StoreError, inline::Here, migrate};
 
 /// Commands that may wait; a caller waits when it is full.
 const QUEUE_COMMANDS: usize = 256;
@@ -26,15 +26,18 @@ const JOURNAL_SIZE_LIMIT_BYTES: i64 = 16 * 1024 * 1024;
 
 type Job = Box<dyn FnOnce(&mut Option<Connection>, &Path) + Send>;
 
-enum Message {
+pub(super) enum Message {
     Work(Job),
     Close(oneshot::Sender<()>),
 }
 
-/// Handle on the writer thread.
+/// Handle on the writer.
 #[derive(Debug, Clone)]
-pub(super) struct Writer {
-    queue: SyncSender<Message>,
+pub(super) enum Writer {
+    /// The thread's inbox.
+    Thread(SyncSender<Message>),
+    /// No thread: a simulation's.
+    Here(Here),
 }
 
 impl std::fmt::Debug for Message {
@@ -57,7 +60,7 @@ impl Writer {
             .name("store-writer".to_owned())
             .spawn(move || work(connection, &path, &inbox))
             .map_err(|error| StoreError::Damaged { table: "writer thread", what: error.to_string() })?;
-        Ok(Self { queue })
+        Ok(Self::Thread(queue))
     }
 
     /// Runs `command` in one transaction. An `Err` of the command rolls back.
@@ -66,6 +69,10 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        let queue = match self {
+            Self::Thread(queue) => queue,
+            Self::Here(here) => return here.write(name, command).await,
+        };
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection, path| {
             let result = transact(connection, path, name, command);
@@ -76,28 +83,29 @@ impl Writer {
             // a caller that went away has no use for the answer; the write stands
             answer.send(result).ok();
         });
-        self.send(Message::Work(job)).await?;
+        send(queue, Message::Work(job)).await?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
     pub(super) async fn close(&self) {
+        let Self::Thread(queue) = self else { return };
         let (done, ended) = oneshot::channel();
-        if self.send(Message::Close(done)).await.is_ok() {
+        if send(queue, Message::Close(done)).await.is_ok() {
             ended.await.ok();
         }
     }
+}
 
-    async fn send(&self, message: Message) -> Result<(), StoreError> {
-        match self.queue.try_send(message) {
-            Ok(()) => Ok(()),
-            Err(std::sync::mpsc::TrySendError::Disconnected(_)) => Err(StoreError::Closed),
-            Err(std::sync::mpsc::TrySendError::Full(message)) => {
-                let queue = self.queue.clone();
-                tokio::task::spawn_blocking(move || queue.send(message))
-                    .await
-                    .map_err(|_| StoreError::Closed)?
-                    .map_err(|_| StoreError::Closed)
-            }
+async fn send(queue: &SyncSender<Message>, message: Message) -> Result<(), StoreError> {
+    match queue.try_send(message) {
+        Ok(()) => Ok(()),
+        Err(std::sync::mpsc::TrySendError::Disconnected(_)) => Err(StoreError::Closed),
+        Err(std::sync::mpsc::TrySendError::Full(message)) => {
+            let queue = queue.clone();
+            tokio::task::spawn_blocking(move || queue.send(message))
+                .await
+                .map_err(|_| StoreError::Closed)?
+                .map_err(|_| StoreError::Closed)
         }
     }
 }

@@ -10,7 +10,7 @@ use orch_core::{
         verdict::Waitee,
     },
     engine::Request,
-    forge::{Forge, PrNumber, StatusState},
+    forge::{PrNumber, StatusState},
 };
 
 use crate::support::{Setup, World, blocked, key};

@@ -20,7 +20,7 @@ use orch_core::{
         transition::Outcome,
     },
     engine::{Engine, Request, Site},
-    forge::{CommitStatus, Forge, MergeMethod, MergeOutcome, MergeRequest, PrNumber, StatusState},
+    forge::{CommitStatus, MergeMethod, MergeOutcome, MergeRequest, PrNumber, StatusState},
     git::{Branch, Git, Identity as GitIdentity, Sha, TargetBranch},
     process::short::{self, EndStatus, ShortCommand},
     projects::Projects,
@@ -141,14 +141,14 @@ async fn life(dir: &Path, settings: &[(String, String)], number: u32) -> Arc<Eng
     let exe = PathBuf::from(env!("CARGO_BIN_EXE_orch-core"));
     let runs = Arc::new(Runs::new(
         store.clone(),
-        Clock,
+        Clock::System,
         config.processes.clone(),
         config.data_dir.join("runs"),
         exe,
         base_env,
     ));
     std::fs::create_dir_all(config.data_dir.join("runs")).unwrap();
-    Arc::new(Engine::new(config, projects, store, Clock, sites, runs))
+    Arc::new(Engine::new(config, projects, store, Clock::System, sites, runs))
 }
 
 pub(crate) fn key(number: u32) -> WorkItemKey {
@@ -259,7 +259,7 @@ impl World {
     }
 
     pub(crate) fn bare(&self) -> PathBuf {
-        self.site().forge.repository().to_owned()
+        PathBuf::from(self.site().forge.remote_url())
     }
 
     /// A fact of the forge's repository.

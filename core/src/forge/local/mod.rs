@@ -21,7 +21,7 @@ use records::{Comment, PrRecord, RecordState, Records};
 
 use crate::forge::{
     CommentOutcome, CommitStatus, Forge, ForgeError, ForgeFuture, Marker, MergeOutcome, MergeRequest,
-    Mergeability, PrNumber, PullRequest, PullRequestState,
+    Mergeability, PrNumber, PullRequest, PullRequestState, SiteForge,
 };
 use crate::git::{Branch, Git, GitCall, Sha, TargetBranch, TaskBranch, remove_repository_locks};
 
@@ -262,6 +262,20 @@ fn require_body(body: &str) -> Result<(), ForgeError> {
         return Err(ForgeError::Refused { reason: format!("a text of more than {MAX_BODY_BYTES} bytes") });
     }
     Ok(())
+}
+
+impl SiteForge for LocalForge {
+    fn checkout_for_ci<'a>(&'a self, commit: &'a Sha, dir: &'a Path) -> ForgeFuture<'a, ()> {
+        Box::pin(Self::checkout_for_ci(self, commit, dir))
+    }
+
+    fn pending_ci(&self) -> ForgeFuture<'_, Vec<CiRequest>> {
+        Box::pin(Self::pending_ci(self))
+    }
+
+    fn clear_stale_locks(&self, before_ms: i64) -> ForgeFuture<'_, usize> {
+        Box::pin(Self::clear_stale_locks(self, before_ms))
+    }
 }
 
 impl Forge for LocalForge {

@@ -1,0 +1,219 @@
+//! The invariants, checked after every step that wrote or changed anything.
+//!
+//! Numbers are those of the design (I1 to I10). What the outside alone can see (a deploy begun twice,
+//! two agents in one worktree, a merge of an untested head) is told by the world as a wrong; this
+//! module reads the store beside it. I11 has no place here: nothing in this world can stop the core.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use orch_core::{
+    domain::{
+        effect::EffectKind,
+        event::{Event, StoredEvent},
+        ids::TaskId,
+        lease::OwnerLiveness,
+        stage::{Edge, Stage, is_edge},
+        task::{self, Standing, Task},
+    },
+    store::Store,
+};
+
+use crate::world::{Outside, PullState};
+
+/// What the store says, step by step.
+#[derive(Debug, Default)]
+pub struct Judge {
+    tasks: BTreeMap<i64, Task>,
+    fencing: BTreeMap<i64, i64>,
+}
+
+/// The answer of a call that has nothing to wait for.
+pub fn now<T>(call: impl Future<Output = T>) -> T {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer,
+        Poll::Pending => panic!("a call of the judge waits"),
+    }
+}
+
+impl Judge {
+    /// Tasks as last seen, by number.
+    pub fn tasks(&self) -> impl Iterator<Item = (TaskId, &Task)> {
+        self.tasks.iter().map(|(id, task)| (TaskId(*id), task))
+    }
+
+    /// Looks at everything that has changed.
+    ///
+    /// # Errors
+    /// The invariant that does not hold.
+    pub fn look(&mut self, store: &Store, outside: &Outside) -> Result<(), String> {
+        if let Some(wrong) = outside.wrongs.first() {
+            return Err(wrong.clone());
+        }
+        let failed = |error: orch_core::store::StoreError| format!("the store cannot be read: {error}");
+        for row in now(store.tasks_page(0, None, 100)).map_err(failed)? {
+            let known = self.tasks.get(&row.id.0).map_or(0, |task| task.version);
+            if known == row.task.version {
+                continue;
+            }
+            for event in now(store.events_after(row.id, known)).map_err(failed)? {
+                let before = self.tasks.remove(&row.id.0);
+                allowed(before.as_ref(), &event, outside)?;
+                let after = task::apply(before, &event).map_err(|error| format!("I8: {error}"))?;
+                self.tasks.insert(row.id.0, after);
+            }
+            let folded =
+                serde_json::to_string(&self.tasks.get(&row.id.0)).map_err(|error| error.to_string())?;
+            let stored = serde_json::to_string(&Some(&row.task)).map_err(|error| error.to_string())?;
+            if folded != stored {
+                return Err(format!("I8: history of {} gives {folded}, its row is {stored}", row.task.key));
+            }
+        }
+        for lease in now(store.held_leases()).map_err(failed)? {
+            let last = self.fencing.entry(lease.task.0).or_default();
+            if lease.row.fencing.0 < *last {
+                return Err(format!("I3: fencing of task {} fell from {last}", lease.task));
+            }
+            *last = lease.row.fencing.0;
+        }
+        Ok(())
+    }
+
+    /// A life that has just become ready left nothing of the last one open.
+    ///
+    /// # Errors
+    /// What is open.
+    pub fn look_at_start(&self, store: &Store) -> Result<(), String> {
+        let failed = |error: orch_core::store::StoreError| format!("the store cannot be read: {error}");
+        for intent in now(store.open_intents()).map_err(failed)? {
+            let blocked =
+                self.tasks.get(&intent.task.0).is_some_and(|task| task.standing.as_str() == "blocked");
+            if !blocked {
+                return Err(format!("I6: ready with an open intent of {}", intent.kind));
+            }
+        }
+        for lease in now(store.held_leases()).map_err(failed)? {
+            if lease.liveness == OwnerLiveness::DeadBoot || lease.row.boot_id != store.identity().boot_id {
+                return Err(format!("I3: ready with a lease of an earlier life, task {}", lease.task));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nobody but a person can go on with any task.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.tasks
+            .values()
+            .all(|task| task.stage.is_terminal() || matches!(task.standing, Standing::Blocked { .. }))
+    }
+
+    /// How the tasks stand, one line.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let one = |task: &Task| match &task.standing {
+            Standing::Blocked { cause, .. } => format!("{} {} blocked: {cause}", task.key, task.stage),
+            Standing::Waiting { who, reason, .. } => {
+                format!("{} {} waits for {who:?}: {reason}", task.key, task.stage)
+            }
+            Standing::Held { reason, .. } => format!("{} {} held: {reason}", task.key, task.stage),
+            Standing::Moving {} | Standing::Finished {} => {
+                format!("{} {} {}", task.key, task.stage, task.standing.as_str())
+            }
+        };
+        self.tasks.values().map(one).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The end of a history in which nobody and nothing stood in a task's way.
+    ///
+    /// # Errors
+    /// I6: which task did not reach `done`.
+    pub fn all_done(&self, outside: &Outside) -> Result<(), String> {
+        for task in self.tasks.values() {
+            let excuse = outside.excuses.get(task.key.as_str());
+            if task.stage != Stage::Done && excuse.is_none() {
+                return Err(format!("I6: without a cause outside it ended so: {}", self.told()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an event may follow.
+fn allowed(before: Option<&Task>, stored: &StoredEvent, outside: &Outside) -> Result<(), String> {
+    if stored.reason.trim().is_empty() {
+        return Err(format!("I8: event {} names no reason", stored.seq));
+    }
+    let Some(task) = before else { return Ok(()) };
+    let key = &task.key;
+    match &stored.event {
+        Event::Entered { from, to } | Event::RolledBack { from, to, .. }
+            if !is_edge(Edge { from: *from, to: *to }) =>
+        {
+            Err(format!("I4: {key} went from {from} to {to}, which is no edge"))
+        }
+        Event::RolledBack { .. } if task.merged.is_some() => {
+            Err(format!("I2: {key} was rolled back after its merge"))
+        }
+        Event::Entered { to: Stage::Done, .. } => done(task, outside),
+        Event::EffectDone { effect: EffectKind::StartDeploy | EffectKind::RatchetCoverage, .. } => {
+            landed(task, outside)
+        }
+        Event::Stood { standing } => stands(task, standing),
+        Event::Created { .. }
+        | Event::Entered { .. }
+        | Event::RolledBack { .. }
+        | Event::InfraRetry { .. }
+        | Event::Retried { .. }
+        | Event::Approved { .. }
+        | Event::PullRequestOpened { .. }
+        | Event::CandidatePrepared { .. }
+        | Event::EffectDone { .. }
+        | Event::Merged { .. }
+        | Event::JobQueued { .. }
+        | Event::RunEnded { .. }
+        | Event::LeaseReclaimed { .. } => Ok(()),
+        Event::WrittenOver { found, to, .. } => {
+            Err(format!("I4: {key} was written over in {found}, to {to}"))
+        }
+    }
+}
+
+fn done(task: &Task, outside: &Outside) -> Result<(), String> {
+    let key = &task.key;
+    let Some(merged) = &task.merged else { return Err(format!("I2: {key} is done without a merge")) };
+    let is_merged =
+        |state: &PullState| matches!(state, PullState::Merged(as_revision) if as_revision == merged);
+    if !outside.pulls.iter().any(|pull| pull.key == key.as_str() && is_merged(&pull.state)) {
+        return Err(format!("I2: {key} is done, and no pull request of it was merged as {merged}"));
+    }
+    if !outside.deployed.as_ref().is_some_and(|deployed| outside.is_ancestor(merged, deployed)) {
+        return Err(format!("I6: {key} is done, and {merged} does not run"));
+    }
+    Ok(())
+}
+
+fn landed(task: &Task, outside: &Outside) -> Result<(), String> {
+    let key = &task.key;
+    let (Some(merged), Some(candidate)) = (&task.merged, &task.candidate) else {
+        return Err(format!("I9: {key} was deployed without a merged candidate"));
+    };
+    let first = outside.commits.get(merged).and_then(|commit| commit.parents.first());
+    if outside.tree_name(merged) != candidate.tree || first != Some(&candidate.base) {
+        return Err(format!("I9: what landed of {key} as {merged} is not what was tested"));
+    }
+    Ok(())
+}
+
+fn stands(task: &Task, standing: &Standing) -> Result<(), String> {
+    let named = match standing {
+        Standing::Moving {} | Standing::Finished {} => true,
+        Standing::Waiting { reason, .. } | Standing::Held { reason, .. } => !reason.trim().is_empty(),
+        Standing::Blocked { cause, way_out } => !cause.trim().is_empty() && !way_out.trim().is_empty(),
+    };
+    if named { Ok(()) } else { Err(format!("I10: {} stands without a cause or a way out", task.key)) }
+}
