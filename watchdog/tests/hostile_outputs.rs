@@ -97,8 +97,11 @@ fn document(now_ms: i64) -> ObservationDocument {
     document.actors =
         vec![ActorTick { name: hostile("actor"), period_ms: 1_000, last_tick_at_ms: Some(long_ago) }];
     document.tasks = vec![task("STUCK", WaitsForKind::Core), task("WAITS", WaitsForKind::Person)];
-    document.running_jobs = vec![job(7, 1)];
-    document.processes = vec![run(1, COOKIE)];
+    // one hangs; the other speaks and takes too long
+    let overrun = RunningJob { last_output_at_ms: Some(now_ms), ..job(8, 2) };
+    let alive = SupervisedTree { ended_at_ms: None, outcome: None, ..run(2, COOKIE + 1) };
+    document.running_jobs = vec![job(7, 1), overrun];
+    document.processes = vec![run(1, COOKIE), alive];
     document.queued_jobs = vec![QueuedJob {
         job_id: 9,
         work_item: hostile("QUEUED"),
@@ -290,9 +293,9 @@ async fn no_name_of_a_process_or_of_the_core_breaks_out_of_any_output() {
     // an answer of the core that cannot be used is quoted, too
     let broken = serde_json::json!({ "schema_version": 1, "generated_at_ms": hostile("when") }).to_string();
     world.core.behave(CoreBehaviour::Refuses(200, broken));
-    until("an eye that is shut", async || {
+    until("a core without a usable answer", async || {
         let shown = world.telegram.chat(CHAT);
-        shown.iter().any(|shown| shown.text.contains("cannot use the core's answers")).then_some(())
+        shown.iter().any(|shown| shown.text.contains("answer cannot be used")).then_some(())
     })
     .await;
     for shown in world.telegram.chat(CHAT) {
