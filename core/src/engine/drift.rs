@@ -4,7 +4,7 @@ use super::Engine;
 use crate::{
     chain::chain,
     domain::stage::Stage,
-    forge::{Forge, PullRequestState},
+    forge::PullRequestState,
     store::TaskRow,
 };
 

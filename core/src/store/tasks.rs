@@ -348,7 +348,7 @@ pub(super) fn check_histories(connection: &Connection) -> Result<u64, StoreError
         let Some(last) = page.last() else { return Ok(checked) };
         after = last.id.0;
         for row in page {
-            let folded = task::fold(&select_events(connection, row.id)?)?;
+            let folded = task::fold(&select_events(connection, row.id, 0)?)?;
             if folded.as_ref().map(json).transpose()? != Some(json(&row.task)?) {
                 return Err(StoreError::damaged(
                     "task",
