@@ -1,12 +1,7 @@
 //! Where the outside is not as our record says: somebody else was at work there.
 
 use super::Engine;
-use crate::{
-    chain::chain,
-    domain::stage::Stage,
-    forge::PullRequestState,
-    store::TaskRow,
-};
+use crate::{chain::chain, domain::stage::Stage, forge::PullRequestState, store::TaskRow};
 
 impl Engine {
     /// In words, what stands otherwise outside than in the record of an open task that nobody works on
