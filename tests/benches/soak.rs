@@ -15,6 +15,7 @@ mod soaked;
 use std::fs;
 use std::io::{Write as _, stdout};
 
+use orch_watchdog::signals::Thresholds;
 use rustix::time::{ClockId, clock_gettime};
 use soaked::{Soak, anonymous_kib};
 
@@ -33,7 +34,10 @@ fn main() {
     let mut asked = std::env::args().filter_map(|word| word.parse().ok());
     let ticks: u64 = asked.next().unwrap_or(TICKS);
     let size = usize::try_from(asked.next().unwrap_or(PROCESSES)).expect("a number of processes");
-    let mut soak = Soak::new(size, CHURN, TICK_MS, defaults::thresholds());
+    // a family lives for three minutes, and is told of for most of it
+    let thresholds =
+        Thresholds { orphan_grace_ms: 10_000, foreign_grace_ms: 10_000, ..defaults::thresholds() };
+    let mut soak = Soak::new(size, CHURN, TICK_MS, thresholds);
     let mut out = stdout().lock();
     writeln!(out, "{size} processes, {CHURN} of them others at each tick, one more family a tick")
         .expect("written");
