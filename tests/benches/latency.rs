@@ -12,8 +12,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use orch_tests::alerts::{Signal as AlertSignal, is_alert, is_recovery};
 use orch_tests::binaries::built;
 use orch_tests::clock;
+use orch_tests::documents;
+use orch_tests::fake_core::{CoreBehaviour, FakeCore};
 use orch_tests::fake_telegram::FakeTelegram;
 use orch_tests::process::{Guard, bare_program};
 
@@ -36,8 +39,11 @@ fn main() -> Result<()> {
     let telegram = runtime.block_on(FakeTelegram::start())?;
     // a chat of this bench takes more in a minute than people's groups do
     telegram.set_rate(None);
+    // whose a family is can be told only while the core is heard
+    let document = CoreBehaviour::Live(Box::new(documents::idle(clock::now_ms())));
+    let core = runtime.block_on(FakeCore::start(document, None))?;
     let folder = tempfile::tempdir()?;
-    let mut watchdog = watchdog(folder.path(), &telegram.url())?;
+    let mut watchdog = watchdog(folder.path(), &telegram.url(), &core.url())?;
     let (mut alerts, mut recoveries) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let (alert, recovery) = one_round(&telegram, round).with_context(|| format!("round {round}"))?;
@@ -69,7 +75,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn watchdog(folder: &Path, telegram: &str) -> Result<Guard> {
+fn watchdog(folder: &Path, telegram: &str, core: &str) -> Result<Guard> {
     let mut command = bare_program(built("orch-watchdog")?);
     command
         .arg("run")
@@ -80,6 +86,7 @@ fn watchdog(folder: &Path, telegram: &str) -> Result<Guard> {
         .env("WATCHDOG_PROC_PATTERNS", "orch-latency-bench")
         .env("WATCHDOG_PROC_ORPHAN_GRACE_S", GRACE.as_secs().to_string())
         .env("WATCHDOG_PROC_FOREIGN_GRACE_S", GRACE.as_secs().to_string())
+        .env("WATCHDOG_CORE_URL", core)
         .env("WATCHDOG_TELEGRAM_API_URL", telegram)
         .env("WATCHDOG_TELEGRAM_BOT_TOKEN", TOKEN)
         .env("WATCHDOG_TELEGRAM_CHAT_ID", "4242")
@@ -93,7 +100,11 @@ fn watchdog(folder: &Path, telegram: &str) -> Result<Guard> {
 
 /// A process loses its shell, is told, ends, and is taken back: how long both took.
 fn one_round(telegram: &FakeTelegram, round: u32) -> Result<(Duration, Duration)> {
-    let before = telegram.messages().len();
+    let recoveries = || {
+        let messages = telegram.messages();
+        messages.iter().filter(|message| is_recovery(&message.text, AlertSignal::ProcOrphaned)).count()
+    };
+    let before = recoveries();
     let folder = tempfile::tempdir()?;
     let pid_file = folder.path().join("pid");
     let mut shell = bare_program("setsid");
@@ -110,11 +121,14 @@ fn one_round(telegram: &FakeTelegram, round: u32) -> Result<(Duration, Duration)
     std::thread::sleep(TICK + SHIFT * (round % 3));
     shell.kill();
     let crossed = clock::now() + GRACE;
-    let told = loop_until(|| (telegram.messages().len() > before).then(clock::now)).context("no alert")?;
+    let is_told = || {
+        let messages = telegram.messages();
+        messages.iter().any(|message| is_alert(&message.text, AlertSignal::ProcOrphaned, Some(pid)))
+    };
+    let told = loop_until(|| is_told().then(clock::now)).context("no alert")?;
     kill(Pid::from_raw(pid), Signal::SIGKILL)?;
     let ended = clock::now();
-    let over =
-        loop_until(|| (telegram.messages().len() > before + 1).then(clock::now)).context("no recovery")?;
+    let over = loop_until(|| (recoveries() > before).then(clock::now)).context("no recovery")?;
     Ok((told.saturating_duration_since(crossed), over - ended))
 }
 
