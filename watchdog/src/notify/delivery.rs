@@ -299,12 +299,12 @@ pub async fn run<S: Sender>(delivery: Delivery, mut sender: S) {
                 },
             }
         };
-        crash_point::<S>("before_send", newest);
+        crash_point(S::CHANNEL, "before_send", newest);
         let outcome = tokio::select! {
             () = delivery.stop.cancelled() => return,
             outcome = sender.send(&message) => outcome,
         };
-        crash_point::<S>("after_send", newest);
+        crash_point(S::CHANNEL, "after_send", newest);
         settle::<S>(&delivery, &message, &outcome);
         match &outcome {
             Outcome::Taken(_) => parking.taken(&message.seqs),
@@ -312,7 +312,7 @@ pub async fn run<S: Sender>(delivery: Delivery, mut sender: S) {
             Outcome::Wait(_) | Outcome::Failed(..) | Outcome::Refused(..) | Outcome::Moved(_) => {}
         }
         delivery.report.set_parked(parking.count(), parking.why());
-        crash_point::<S>("after_record", newest);
+        crash_point(S::CHANNEL, "after_record", newest);
         let wait = patience.after(&outcome).max(S::PACE);
         if delivery.rest(&outcome, wait).await == Rest::Stopped {
             return;
@@ -404,8 +404,8 @@ impl Delivery {
 }
 
 /// Where a test may end the program: around a message of a channel, by the kind of its newest notice.
-fn crash_point<S: Sender>(at: &str, newest: &str) {
-    failpoint::hit(&format!("{}.{at}", S::CHANNEL.name()), newest);
+pub(super) fn crash_point(channel: Channel, at: &str, newest: &str) {
+    failpoint::hit(&format!("{}.{at}", channel.name()), newest);
 }
 
 /// Writes an outcome down.

@@ -1,11 +1,13 @@
 //! SIGKILL of the real program at labelled points and at any moment, around decide, save, send and
 //! record: no alert lost, no recovery lost, at most one duplicate a kill.
 
+mod orphans;
+
 use std::time::Duration;
 
 use orch_tests::documents;
 use orch_tests::fake_core::{CoreBehaviour, FakeCore};
-use orch_tests::fake_telegram::FakeTelegram;
+use orch_tests::fake_telegram::{FakeTelegram, Shown};
 
 use crate::program::{Watchdog, text_of};
 use crate::support::until;
@@ -50,11 +52,8 @@ impl World {
         self.dir.path().join("log")
     }
 
-    /// How many messages tell an alert, and how many its end; one that tells both is an end.
     fn told(&self) -> (usize, usize) {
-        let messages = self.telegram.chat(CHAT);
-        let ends = messages.iter().filter(|message| message.text.starts_with("🟢")).count();
-        (messages.len() - ends, ends)
+        told_in(&self.telegram.chat(CHAT))
     }
 
     async fn alert(&self) {
@@ -70,6 +69,12 @@ impl World {
         let goal = self.core.polls() + 4;
         until("some ticks", async || (self.core.polls() >= goal).then_some(())).await;
     }
+}
+
+/// How many messages tell an alert, and how many its end; one that tells both is an end.
+fn told_in(messages: &[Shown]) -> (usize, usize) {
+    let ends = messages.iter().filter(|message| message.text.starts_with("🟢")).count();
+    (messages.len() - ends, ends)
 }
 
 fn alive() -> CoreBehaviour {

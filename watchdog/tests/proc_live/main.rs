@@ -10,4 +10,5 @@ mod defaults;
 mod first;
 mod namespaces;
 mod trees;
+mod xdist;
 mod zoo;

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use self::ledger::Ledger;
 use self::wire::PostableAlert;
 use super::Channel;
-use super::delivery::{Delivery, FailureReason, Outcome, Patience, Rest};
+use super::delivery::{Delivery, FailureReason, Outcome, Patience, Rest, crash_point};
 use super::outbox::Entry;
 use crate::clock;
 use crate::config::{AlertmanagerConfig, Login};
@@ -190,15 +190,19 @@ pub async fn run(delivery: Delivery, settings: AlertmanagerConfig, client: Alert
             due = Instant::now() + period;
             continue;
         }
+        let newest = newest_kind(&waiting);
+        crash_point(Channel::Alertmanager, "before_send", newest);
         let outcome = tokio::select! {
             () = delivery.stop.cancelled() => return,
             outcome = client.post(&plan.alerts) => outcome,
         };
+        crash_point(Channel::Alertmanager, "after_send", newest);
         delivery.report.note(Channel::Alertmanager, &outcome);
         delivery.keep_wait(Channel::Alertmanager, &outcome);
         if let Outcome::Taken(_) = outcome {
             due = Instant::now() + period;
             taken(&delivery, plan, now_ms);
+            crash_point(Channel::Alertmanager, "after_record", newest);
         }
         let wait = match &outcome {
             // what fires would end there if nobody tried for long
@@ -211,6 +215,12 @@ pub async fn run(delivery: Delivery, settings: AlertmanagerConfig, client: Alert
             return;
         }
     }
+}
+
+/// Empty for a message that only repeats what fires.
+fn newest_kind(waiting: &[Entry]) -> &'static str {
+    let newest = waiting.iter().flat_map(|entry| &entry.notices).max_by_key(|queued| queued.seq);
+    newest.map_or("", |queued| queued.notice.kind.name())
 }
 
 fn plan(delivery: &Delivery, waiting: &[Entry], now_ms: i64, until_ms: i64) -> Plan {

@@ -1,0 +1,185 @@
+//! The same kills around an orphaned process, told to a chat and to an Alertmanager at once: what is seen in `/proc`, what is
+//! remembered of it and what its end decides come through a kill as the core's outage does.
+
+#![cfg(debug_assertions)]
+
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use orch_tests::fake_alertmanager::{FakeAlertmanager, Told};
+use orch_tests::fake_core::FakeCore;
+use orch_tests::fake_telegram::FakeTelegram;
+use proc_identity::{Liveness, PROC_ROOT, ProcessId, read_stat, same};
+
+use super::{CHAT, TOKEN, alive, told_in};
+use crate::program::{Watchdog, plain, text_of};
+use crate::support::until;
+
+const POINTS: [&str; 10] = [
+    "tick.after_decide",
+    "state.before_write",
+    "state.before_rename",
+    "state.after_rename",
+    "telegram.before_send",
+    "telegram.after_send",
+    "telegram.after_record",
+    "alertmanager.before_send",
+    "alertmanager.after_send",
+    "alertmanager.after_record",
+];
+
+/// A process that is called like a test run and whose shell was killed; it does not outlive the test.
+struct Orphan(ProcessId);
+
+impl Orphan {
+    async fn leave(folder: &Path) -> Self {
+        let script = folder.join("pytest");
+        std::fs::copy("/bin/sleep", &script).unwrap();
+        let written = folder.join("pid");
+        // a session of its own, whose leader is gone with the shell
+        let mut shell = plain("setsid");
+        shell.args(["sh", "-c", r#""$0" 600 & echo $! > "$1.new"; mv "$1.new" "$1"; wait"#]);
+        let mut shell = shell.arg(&script).arg(&written).spawn().unwrap();
+        let pid = until("the run", async || text_of(&written).trim().parse::<i32>().ok()).await;
+        let id = read_stat(Path::new(PROC_ROOT), pid).unwrap().id();
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        std::fs::remove_file(&written).unwrap();
+        Self(id)
+    }
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if same(Path::new(PROC_ROOT), self.0) == Liveness::Alive {
+            kill(Pid::from_raw(self.0.pid), Signal::SIGKILL).ok();
+        }
+    }
+}
+
+struct World {
+    dir: tempfile::TempDir,
+    core: FakeCore,
+    telegram: FakeTelegram,
+    alertmanager: FakeAlertmanager,
+}
+
+impl World {
+    async fn new() -> Self {
+        let telegram = FakeTelegram::strict(TOKEN).await.unwrap();
+        telegram.add_chat(CHAT);
+        let alertmanager = FakeAlertmanager::start().await.unwrap();
+        let core = FakeCore::start(alive(), None).await.unwrap();
+        Self { dir: tempfile::tempdir().unwrap(), core, telegram, alertmanager }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn start(&self, failpoint: &str) -> Watchdog {
+        let (telegram_url, alertmanager_url) = (self.telegram.url(), self.alertmanager.url());
+        let core_url = self.core.url();
+        // only this world's own orphan: others of the host are not looked for
+        let pattern = format!("re:^{}/pytest ", self.dir.path().display());
+        let settings = [
+            ("WATCHDOG_STATE_DIR", self.dir.path().to_str().unwrap()),
+            ("WATCHDOG_BIND", "127.0.0.1:0"),
+            ("WATCHDOG_TICK_S", "0.2"),
+            // the stand-in's documents are of a fixed time
+            ("WATCHDOG_CORE_DEGRADED_ENABLED", "false"),
+            ("WATCHDOG_CORE_URL", &core_url),
+            ("WATCHDOG_PROC_ENABLED", "true"),
+            ("WATCHDOG_PROC_PATTERNS", &pattern),
+            ("WATCHDOG_PROC_ORPHAN_GRACE_S", "0.1"),
+            ("WATCHDOG_PROC_FOREIGN_GRACE_S", "0.1"),
+            ("WATCHDOG_TELEGRAM_BOT_TOKEN", TOKEN),
+            ("WATCHDOG_TELEGRAM_CHAT_ID", "4242"),
+            ("WATCHDOG_TELEGRAM_API_URL", &telegram_url),
+            ("WATCHDOG_ALERTMANAGER_URL", &alertmanager_url),
+            ("WATCHDOG_FAILPOINT", failpoint),
+        ];
+        Watchdog::start(&settings, &self.log())
+    }
+
+    async fn met(&self, mut watchdog: Watchdog, point: &str) {
+        until(point, async || watchdog.child.try_wait().unwrap().map(drop)).await;
+        assert!(text_of(&self.log()).contains("fail point"), "{point}: {}", text_of(&self.log()));
+    }
+
+    fn told(&self) -> (usize, usize) {
+        told_in(&self.telegram.chat(CHAT))
+    }
+
+    /// The one alert that the Alertmanager knows, once it holds that.
+    async fn held(&self, what: &str, holds: impl Fn(&Told) -> bool) {
+        until(&format!("{what}; it holds {:?}", self.alertmanager.alerts()), async || {
+            let alerts = self.alertmanager.alerts();
+            let [one] = alerts.as_slice() else { return None };
+            (one.labels["signal"] == "proc_orphaned" && holds(one)).then_some(())
+        })
+        .await;
+    }
+
+    async fn alert(&self) {
+        until("the alert", async || (self.told().0 > 0).then_some(())).await;
+        self.held("the alert fires", fires).await;
+    }
+
+    async fn recovery(&self) {
+        until("the recovery", async || (self.told().1 > 0).then_some(())).await;
+        self.held("the alert is over", |one| !fires(one)).await;
+    }
+
+    /// Nothing waits any more, in memory or on the disk.
+    async fn settled(&self) {
+        until("an empty outbox", async || {
+            let state: serde_json::Value =
+                serde_json::from_str(&text_of(&self.dir.path().join("state.json"))).ok()?;
+            let waiting = state.pointer("/state/outbox/entries").or(state.pointer("/outbox/entries"))?;
+            waiting.as_array()?.is_empty().then_some(())
+        })
+        .await;
+    }
+}
+
+fn fires(alert: &Told) -> bool {
+    alert.ends_at.parse::<jiff::Timestamp>().unwrap() > jiff::Timestamp::now()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_around_the_alert_of_an_orphan_it_is_told_once_or_twice_and_its_end_once() {
+    for point in POINTS {
+        let world = World::new().await;
+        let orphan = Orphan::leave(world.dir.path()).await;
+        let killed = world.start(&format!("{point}:alert"));
+        world.met(killed, point).await;
+        let _watchdog = world.start("");
+        world.alert().await;
+        world.settled().await;
+        drop(orphan);
+        world.recovery().await;
+        world.settled().await;
+        let (alerts, ends) = world.told();
+        assert!((1..=2).contains(&alerts) && ends == 1, "{point}: {:?}", world.telegram.chat(CHAT));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_around_the_end_of_an_orphan_it_is_told_once_or_twice_and_its_alert_once() {
+    for point in POINTS {
+        let world = World::new().await;
+        let orphan = Orphan::leave(world.dir.path()).await;
+        let killed = world.start(&format!("{point}:recovered"));
+        world.alert().await;
+        world.settled().await;
+        drop(orphan);
+        world.met(killed, point).await;
+        let _watchdog = world.start("");
+        world.recovery().await;
+        world.settled().await;
+        let (alerts, ends) = world.told();
+        assert!((1..=2).contains(&ends) && alerts == 1, "{point}: {:?}", world.telegram.chat(CHAT));
+    }
+}
