@@ -8,12 +8,17 @@ mod support;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::State;
 
 use nobody::{Orphan, Place, Running, SETPRIV, namespace_words, pid_of, text_of, unhidden};
 use orch_tests::authority::Authority;
 use orch_tests::documents;
+use orch_tests::fake_alertmanager::FakeAlertmanager;
 use orch_tests::fake_core::{CoreBehaviour, FakeCore};
-use orch_tests::fake_telegram::FakeTelegram;
+use orch_tests::fake_telegram::{FakeTelegram, Shown};
 use orch_tests::tls_front::{Door, TlsFront};
 use orch_tests::trace::{self, Processes, Rules, Trace};
 use support::until;
@@ -26,7 +31,9 @@ struct Story {
     place: Place,
     core: FakeCore,
     telegram: FakeTelegram,
-    front: TlsFront,
+    _front: TlsFront,
+    /// Who else may be spoken to.
+    peers: Vec<SocketAddr>,
     watchdog: Running,
 }
 
@@ -59,7 +66,8 @@ impl Story {
         let log = std::fs::File::create(place.log()).unwrap();
         command.stdout(std::process::Stdio::null()).stderr(log);
         let watchdog = Running::start(&mut command);
-        Self { place, core, telegram, front, watchdog }
+        let peers = vec![front.address()];
+        Self { place, core, telegram, _front: front, peers, watchdog }
     }
 
     async fn told(&self, wanted: &str) {
@@ -68,6 +76,14 @@ impl Story {
             said.iter().any(|message| message.text.contains(wanted)).then_some(())
         })
         .await;
+    }
+
+    /// Somebody listed says something in the chat: the answer.
+    async fn answered(&self, command: &str) -> String {
+        let number = self.telegram.say(CHAT, LISTED, command, now_s());
+        let of = |shown: &Shown| shown.reply_to == Some(number);
+        let answer = async || self.telegram.chat(CHAT).into_iter().find(of);
+        until(&format!("an answer to {command}, log: {}", text_of(&self.place.log())), answer).await.text
     }
 
     fn listens(&self) -> SocketAddr {
@@ -88,7 +104,7 @@ impl Story {
             named_files: vec![authorities(&self.place)],
             processes,
             core: self.core.address(),
-            peers: vec![self.front.address()],
+            peers: self.peers.clone(),
             listens: self.listens(),
         };
         assert_eq!(trace.signals, ["SIGTERM"]);
@@ -162,4 +178,86 @@ async fn with_processes_switched_off_not_one_is_opened() {
     assert_eq!(trace.violations(&rules), [], "{} calls", trace.calls.len());
     assert_eq!(story.core.other_requests(), Vec::<String>::new());
     assert!(trace.count("rename", "state.json.new") > 0);
+}
+
+/// Somebody whom the allow-list names.
+const LISTED: i64 = 7;
+const STRANGER: i64 = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_everything_switched_on_it_listens_to_people_and_still_does_nothing_but_what_is_listed() {
+    let alertmanager = FakeAlertmanager::start().await.unwrap();
+    let beats = Arc::new(AtomicU64::new(0));
+    let heartbeat = listen_for_beats(&beats).await;
+    let (alertmanager_url, heartbeat_url) = (alertmanager.url(), format!("http://{heartbeat}/beat"));
+    let mut story = Story::begin(&[
+        ("WATCHDOG_TELEGRAM_COMMANDS_ENABLED", "true"),
+        ("WATCHDOG_TELEGRAM_COMMANDS_USER_IDS", "7"),
+        ("WATCHDOG_ALERTMANAGER_URL", &alertmanager_url),
+        ("WATCHDOG_HEARTBEAT_URL", &heartbeat_url),
+    ])
+    .await;
+    story.peers.extend([alertmanager.address(), heartbeat]);
+    let orphan = Orphan::leave(&story.place);
+    let pid = orphan.0.pid;
+    story.told(&format!("kill {pid}")).await;
+    let alert = story.telegram.chat(CHAT).into_iter().find(|shown| !shown.buttons.is_empty()).unwrap();
+    // each way in: words, a button, a stranger, the socket
+    let scanned = story.answered("/scan").await;
+    assert!(scanned.contains(&format!("kill {pid}")), "{scanned}");
+    story.answered("/status").await;
+    story.answered("/mute agent_hung 1h").await;
+    story.telegram.say(CHAT, STRANGER, "/mute proc_orphaned 1h", now_s());
+    assert!(story.telegram.press(CHAT, LISTED, alert.message_id, &alert.buttons[0].data));
+    until("an answer to the press", async || (!story.telegram.press_answers().is_empty()).then_some(()))
+        .await;
+    until("no update waits", async || (story.telegram.unconfirmed() == 0).then_some(())).await;
+    let mut muting = Running::command(story.place.program().to_str().unwrap());
+    muting.args(["mute", "queue_stalled", "1h"]).env_clear().envs(story.place.settings());
+    assert_eq!(Running::start(muting.stdout(std::process::Stdio::null())).ended(), Some(0));
+    drop(orphan);
+    story.told("over after").await;
+    until("its end at Alertmanager", async || {
+        let ended = |text: &str| text.parse::<jiff::Timestamp>().unwrap() <= jiff::Timestamp::now();
+        let alerts = alertmanager.alerts();
+        let one = alerts.iter().find(|alert| alert.labels["signal"] == "proc_orphaned")?;
+        ended(&one.ends_at).then_some(())
+    })
+    .await;
+    until("heartbeats", async || (beats.load(Ordering::SeqCst) > 2).then_some(())).await;
+    let (trace, rules, story) = story.end(Processes::Listed);
+
+    assert_eq!(trace.violations(&rules), [], "{} calls", trace.calls.len());
+    assert_eq!(story.core.other_requests(), Vec::<String>::new());
+    let state = text_of(&story.place.state().join("state.json"));
+    assert!(
+        state.contains("agent_hung") && state.contains("queue_stalled"),
+        "what people asked for: {state}"
+    );
+    // it did happen under these eyes
+    let sent = |words: &str| {
+        ["write", "writev", "sendto", "sendmsg"]
+            .into_iter()
+            .map(|call| trace.count(call, words))
+            .sum::<usize>()
+    };
+    assert!(sent("POST /am/api/v2/alerts") > 1, "Alertmanager was told");
+    assert!(sent("GET /beat") > 2, "it beat");
+    assert!(trace.count("accept4", "UNIX") > 0, "the socket was used");
+}
+
+fn now_s() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Takes every request for a sign of life.
+async fn listen_for_beats(beats: &Arc<AtomicU64>) -> SocketAddr {
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let count = |State(beats): State<Arc<AtomicU64>>| async move {
+        beats.fetch_add(1, Ordering::SeqCst);
+    };
+    let router = axum::Router::new().route("/beat", axum::routing::get(count)).with_state(Arc::clone(beats));
+    tokio::spawn(async move { axum::serve(socket, router).await.unwrap() });
+    address
 }
