@@ -191,19 +191,19 @@ fn directory_pid(name: &[u8]) -> Option<i32> {
 fn drain(file: &OwnedFd, text: &mut Vec<u8>, cap_bytes: usize) -> Result<bool, ProcError> {
     text.clear();
     loop {
-        if text.len() > cap_bytes {
-            text.truncate(cap_bytes);
-            return Ok(true);
-        }
         // one byte beyond the cap tells "exactly full" from "more"; a larger buffer of an earlier read is used whole
         text.reserve((cap_bytes + 1 - text.len()).min(text.len().max(FILE_BUFFER_BYTES)));
+        let room = text.capacity() - text.len();
         let read = match rustix::io::read(file, spare_capacity(text)) {
             Ok(read) => read,
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno.into()),
         };
-        if read == 0 {
-            return Ok(false);
+        // these files are made whole by one read where there is room for them, so that a short read is the last one
+        let more = text.len() > cap_bytes;
+        if more || read < room {
+            text.truncate(cap_bytes);
+            return Ok(more);
         }
     }
 }

@@ -35,7 +35,7 @@ impl Collector {
         let boot_id = host::boot_id(self.reader.path())
             .map_err(|error| format!("read boot id below {}: {error}", path()))?;
         self.own_pid = own_pid(self.reader.path());
-        let fresh = SelfCheck::run(&mut self.reader);
+        let fresh = SelfCheck::run(&mut self.reader, &mut self.uncompared);
         self.check = self.check.renewed(fresh);
         if boot_id != self.boot_id {
             // another host's tree: nothing that was known holds there

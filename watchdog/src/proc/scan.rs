@@ -84,6 +84,8 @@ pub struct Collector {
     pub(super) settings: CollectorSettings,
     pub(super) reader: Reader,
     pub(super) check: SelfCheck,
+    /// A listing that the next one is to be compared with; empty when that was done.
+    pub(super) uncompared: Vec<(i32, u64)>,
     pub(super) boot_id: String,
     pub(super) ticks_per_second: u64,
     pub(super) table: Table,
@@ -133,7 +135,8 @@ impl Collector {
             }
         })?;
         let boot_id = host::boot_id(&root).map_err(|error| StartError::BootId(root, error))?;
-        let check = SelfCheck::run(&mut reader);
+        let mut uncompared = Vec::new();
+        let check = SelfCheck::run(&mut reader, &mut uncompared);
         let own_pid = own_pid(reader.path());
         let memory = memory
             .filter(|memory| memory.host_boot_id == boot_id)
@@ -142,6 +145,7 @@ impl Collector {
             settings,
             reader,
             check,
+            uncompared,
             boot_id,
             ticks_per_second: host::clock_ticks_per_second(),
             table: Table::default(),
@@ -173,6 +177,7 @@ impl Collector {
     #[doc(hidden)]
     pub fn trust_inodes(&mut self) {
         self.check.scheme = InodeScheme::Trusted;
+        self.uncompared = Vec::new();
     }
 
     /// Reads and failures so far.
@@ -225,6 +230,9 @@ impl Collector {
         }
         if let Some(why) = self.hidden_since() {
             return Collected::Unavailable(why);
+        }
+        if !self.uncompared.is_empty() {
+            self.check.compare(&mut std::mem::take(&mut self.uncompared), &mut self.pairs);
         }
         self.details.begin_pass();
         let every = self.check.scheme != InodeScheme::Trusted;

@@ -64,14 +64,22 @@ pub struct SelfCheck {
 }
 
 impl SelfCheck {
-    /// Looks. What the passes count is filled by them.
+    /// Looks. What the passes count is filled by them, and the scheme is settled by the first of them, which brings the
+    /// second listing that it takes (`compare`); the first one is left in `listing`, empty where there is nothing to
+    /// compare.
     #[must_use]
-    pub fn run(reader: &mut Reader) -> Self {
+    pub fn run(reader: &mut Reader, listing: &mut Vec<(i32, u64)>) -> Self {
         let root = reader.path().to_owned();
+        let listed = reader.list(listing).map_err(|error| error.to_string());
+        let untrusted = match &listed {
+            _ if !reader.is_kernels() => "no proc file system",
+            Ok(()) => "not compared yet",
+            Err(error) => error,
+        };
         let mut check = Self {
-            scheme: scheme(reader),
+            scheme: InodeScheme::ReadEveryPid(untrusted.to_owned()),
             host_namespace: host_namespace(reader, &root),
-            environ_denied: environ_denied(reader),
+            environ_denied: environ_denied(reader, listed.map(|()| listing.as_slice())),
             hidepid: None,
             blinded: false,
             first_listed: true,
@@ -81,7 +89,15 @@ impl SelfCheck {
             threads: None,
         };
         check.look_at_mount(&root);
+        if !reader.is_kernels() {
+            listing.clear();
+        }
         check
+    }
+
+    /// Settles the scheme: two listings in a row must agree on the inode of every pid that is in both.
+    pub(super) fn compare(&mut self, first: &mut [(i32, u64)], second: &mut [(i32, u64)]) {
+        self.scheme = agreement(first, second);
     }
 
     /// What a later check found, with what the passes have counted.
@@ -163,19 +179,6 @@ impl SelfCheck {
     }
 }
 
-/// Two listings in a row must agree on the inode of every pid that is in both, on a real proc file system.
-fn scheme(reader: &mut Reader) -> InodeScheme {
-    let untrusted = |why: &str| InodeScheme::ReadEveryPid(why.to_owned());
-    if !reader.is_kernels() {
-        return untrusted("no proc file system");
-    }
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    if let Err(error) = reader.list(&mut first).and_then(|()| reader.list(&mut second)) {
-        return InodeScheme::ReadEveryPid(error.to_string());
-    }
-    agreement(&mut first, &mut second)
-}
-
 fn agreement(first: &mut [(i32, u64)], second: &mut [(i32, u64)]) -> InodeScheme {
     first.sort_unstable();
     second.sort_unstable();
@@ -218,14 +221,14 @@ fn host_namespace(reader: &mut Reader, root: &Path) -> Answer {
     }
 }
 
-fn environ_denied(reader: &mut Reader) -> Answer {
+fn environ_denied(reader: &mut Reader, listed: Result<&[(i32, u64)], String>) -> Answer {
     if !reader.is_kernels() {
         return Answer::Unknown("no proc file system".to_owned());
     }
-    let mut pairs = Vec::new();
-    if let Err(error) = reader.list(&mut pairs) {
-        return Answer::Unknown(error.to_string());
-    }
+    let pairs = match listed {
+        Ok(pairs) => pairs,
+        Err(error) => return Answer::Unknown(error),
+    };
     let own = super::scan::own_pid(reader.path()).unwrap_or(0);
     let first = pairs.iter().map(|pair| pair.0).filter(|pid| *pid == 1);
     let youngest = pairs.iter().rev().map(|pair| pair.0).filter(|pid| *pid != 1);
@@ -339,12 +342,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("1")).unwrap();
         let mut reader = Reader::open(folder.path()).unwrap();
-        assert_eq!(scheme(&mut reader), InodeScheme::ReadEveryPid("no proc file system".to_owned()));
+        let mut listing = Vec::new();
+        let check = SelfCheck::run(&mut reader, &mut listing);
+        assert_eq!(check.scheme, InodeScheme::ReadEveryPid("no proc file system".to_owned()));
+        assert_eq!(listing, [], "there is nothing to compare");
     }
 
     #[test]
     fn the_live_proc_file_system_holds_the_scheme() {
         let mut reader = Reader::open(Path::new("/proc")).unwrap();
-        assert_eq!(scheme(&mut reader), InodeScheme::Trusted);
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let mut check = SelfCheck::run(&mut reader, &mut first);
+        assert_eq!(check.scheme, InodeScheme::ReadEveryPid("not compared yet".to_owned()));
+        reader.list(&mut second).unwrap();
+        check.compare(&mut first, &mut second);
+        assert_eq!(check.scheme, InodeScheme::Trusted);
     }
 }

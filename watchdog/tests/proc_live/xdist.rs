@@ -91,10 +91,11 @@ fn real_workers_that_burn_on_without_their_controller_are_told_and_over_with_the
     watch.silence("its shell waits for it");
     end(run.shell);
     let alert = watch.alert("the orphan");
-    assert_eq!(
-        (alert.finding.signal, alert.finding.severity),
-        (SignalKind::ProcOrphaned, Severity::Critical)
-    );
+    assert_eq!(alert.finding.signal, SignalKind::ProcOrphaned);
+    if alert.finding.severity != Severity::Critical {
+        // CPU is counted in whole ticks of the kernel, of which hardly one lies between two looks
+        assert_eq!(watch.alert("their burning").finding.severity, Severity::Critical);
+    }
     end(run.controller);
     for _ in 0..20 {
         let told = watch.tick();

@@ -65,7 +65,12 @@ pub(crate) struct Tree(TempDir);
 
 impl Tree {
     pub(crate) fn new() -> Self {
-        let tree = Self(TempDir::new().expect("a folder"));
+        Self::within(TempDir::new().expect("a folder"))
+    }
+
+    /// In a folder that is empty.
+    pub(crate) fn within(folder: TempDir) -> Self {
+        let tree = Self(folder);
         let kernel = tree.path().join("sys/kernel/random");
         fs::create_dir_all(&kernel).expect("a folder");
         fs::write(kernel.join("boot_id"), "11111111-2222-3333-4444-555555555555\n").expect("boot id");

@@ -48,9 +48,27 @@ pub(crate) struct Soak {
 }
 
 impl Soak {
-    /// A host of `size` processes, of which `churn` come and go a tick.
+    /// A host of `size` processes, of which `churn` come and go a tick. A disk gives inodes anew, so that every process is
+    /// read at each tick.
     pub(crate) fn new(size: usize, churn: usize, tick_ms: i64, thresholds: Thresholds) -> Self {
-        let tree = Tree::new();
+        Self::over(Tree::new(), size, churn, tick_ms, thresholds)
+    }
+
+    /// The same, over a tree whose inodes the caller knows to be given once: new processes are read and others are not, as
+    /// on a real host.
+    pub(crate) fn over_trusted(
+        tree: Tree,
+        size: usize,
+        churn: usize,
+        tick_ms: i64,
+        thresholds: Thresholds,
+    ) -> Self {
+        let mut soak = Self::over(tree, size, churn, tick_ms, thresholds);
+        soak.collector.trust_inodes();
+        soak
+    }
+
+    fn over(tree: Tree, size: usize, churn: usize, tick_ms: i64, thresholds: Thresholds) -> Self {
         let settings = CollectorSettings {
             proc_root: tree.path().to_owned(),
             patterns: Pattern::parse_list("pytest").expect("patterns"),
