@@ -335,6 +335,12 @@ impl<'a> Reader<'a> {
             }
             Unknown::Warn => unknown,
         };
+        // told with the errors, since whoever mends those would find them only afterwards
+        if !self.problems.is_empty() {
+            let told =
+                |warning: &Problem| Problem::of(&warning.key, format!("{} (a warning)", warning.reason));
+            self.problems.extend(warnings.iter().map(told));
+        }
         match Problems::some(self.problems) {
             Some(problems) => Err(problems),
             None => Ok(Loaded { value, warnings, table: self.table, in_effect: self.in_effect }),

@@ -122,6 +122,8 @@ pub struct ProcObservation {
     /// CPU of run cookies' trees over the last passes, for jobs whose silence must be judged:
     /// one entry for each cookie that has live processes.
     pub runs: Vec<RunUse>,
+    /// Cookies of runs that the core lists as live and of which nothing is here, though the core itself is.
+    pub missing_runs: Vec<u64>,
     /// From where it looked.
     pub view: View,
     /// Processes that the directory listed.

@@ -56,7 +56,7 @@ fn family(cookie: Cookie, lineage: Lineage, age_ms: i64, core_linked: bool) -> F
     Family {
         key: ProcessKey { host_boot_id: "boot".to_owned(), pid: 600, start_ticks: 7 },
         command: "pytest".to_owned(),
-        matched_by: "pattern pytest: program".to_owned(),
+        matched_by: "pytest: argv[0]".to_owned(),
         members: Vec::new(),
         root_alive: true,
         started_at_ms: NOW_MS - age_ms,

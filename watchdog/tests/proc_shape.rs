@@ -85,6 +85,7 @@ fn a_test_run_is_recognised_by_its_structure() {
         ("dumb-init pytest", Shape::Program),
         ("sudo -u ci -E CI=1 pytest", Shape::Program),
         ("gosu ci pytest", Shape::Program),
+        ("runuser -u ci -- pytest", Shape::Program),
         ("time -v pytest", Shape::Program),
         ("setsid -w nohup pytest", Shape::Program),
         ("sh -c pytest~-q~tests", Shape::Program),
@@ -121,6 +122,8 @@ fn a_word_in_another_place_is_no_test_run() {
         "poetry add pytest",
         "coverage report -m pytest",
         "docker exec ci pytest",
+        "runuser pytest -c server",
+        "runuser -l pytest",
         "ssh host pytest",
         "make pytest",
         "sh -c cd~x~&&~pytest",
@@ -216,7 +219,7 @@ fn a_pattern_that_cannot_work_is_refused_by_name() {
 fn the_match_says_what_it_was_reached_through() {
     let found =
         matched("pytest", &["timeout", "60", "uv", "run", "python3", "-m", "pytest"]).expect("a match");
-    assert_eq!(found.words, "pattern pytest: python -m, through timeout, uv, python3");
+    assert_eq!(found.words, "pytest: timeout → uv → python3 → python -m");
 }
 
 fn shown(words: &[&str]) -> String {

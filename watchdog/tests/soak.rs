@@ -4,6 +4,7 @@
 
 mod defaults;
 mod proc_support;
+#[expect(dead_code, reason = "the bench trusts inodes")]
 mod soaked;
 
 use orch_watchdog::signals::Thresholds;

@@ -256,6 +256,11 @@ fn an_unknown_key_is_refused_or_warned_of_and_never_quoted() {
     let loaded = Reader::new(&LENIENT, &strings).finish(()).unwrap();
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings, ["EX_TOKN: unknown key of lenient"]);
+    let mut wrong = Reader::new(&LENIENT, &strings);
+    wrong.refuse(Problem::of("EX_OTHER", "is wrong"));
+    let all = wrong.finish(()).unwrap_err().to_string();
+    assert!(all.contains("EX_OTHER: is wrong"), "{all}");
+    assert!(all.contains("EX_TOKN: unknown key of lenient (a warning)"), "{all}");
 }
 
 #[test]

@@ -226,6 +226,12 @@ impl AlertState {
         self.cases.values().filter(|case| case.fires())
     }
 
+    /// What a firing case was last seen to be.
+    #[must_use]
+    pub fn firing_finding(&self, key: &CaseKey) -> Option<&Finding> {
+        self.cases.get(key).filter(|case| case.fires()).map(|case| &case.finding)
+    }
+
     /// Cases that people were told of, and whose end they were not, with their keys.
     pub fn told(&self) -> impl Iterator<Item = (&CaseKey, &Case)> {
         self.cases.iter().filter(|(_, case)| case.told.recovery_owed)

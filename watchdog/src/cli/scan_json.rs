@@ -177,7 +177,7 @@ mod tests {
         let family = Family {
             key: key(2212),
             command: "python3 -m pytest -n 1".to_owned(),
-            matched_by: "pattern pytest: python -m, through python3".to_owned(),
+            matched_by: "pytest: python3 → python -m".to_owned(),
             members: vec![
                 member(2212, 1, "python3 -m pytest -n 1"),
                 member(2213, 2212, "python3 -u -c import sys;exec(eval(sys.stdin.readline()))"),
@@ -202,6 +202,7 @@ mod tests {
             families: Vec::new(),
             unseen: Vec::new(),
             runs: Vec::new(),
+            missing_runs: Vec::new(),
             view: crate::observe::View::default(),
             listed: 211,
             readable: 211,

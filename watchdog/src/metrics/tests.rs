@@ -127,6 +127,7 @@ fn seen(families: &[(i32, u64)], host: Collected<HostObservation>) -> Observatio
         families: families.iter().map(family).collect(),
         unseen: Vec::new(),
         runs: Vec::new(),
+        missing_runs: Vec::new(),
         view: crate::observe::View::default(),
         listed: 9,
         readable: 9,

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::buttons::{self, Button};
 use super::outbox::{Entry, MessageRef, Outbox, Queued};
 use super::text::{self, Line, Said, Span, Voice, Words};
-use crate::cases::{AlertState, CaseId, Notice};
+use crate::cases::{AlertState, CaseId, Notice, NoticeKind};
 use crate::proc::stop;
 use crate::signals::{Entity, Facts, Finding, Severity};
 
@@ -80,6 +80,25 @@ pub fn next(
     }
     let together = entries.iter().filter(|entry| reply_of(entry) == reply_to);
     Some(message(together.map(|entry| block(entry, voice, None)).collect(), reply_to, voice))
+}
+
+/// The notices as they are true when they leave: what waited long is told with the facts of the last look, not with those
+/// of the time at which it was decided. What is over by now has its end behind it and stays as it was.
+#[must_use]
+pub fn as_of_now(mut entries: Vec<Entry>, cases: &AlertState, now_ms: i64) -> Vec<Entry> {
+    for entry in &mut entries {
+        let Some(queued) = entry.notices.last_mut() else { continue };
+        let Some(finding) = cases.firing_finding(&entry.key) else { continue };
+        match queued.notice.kind {
+            NoticeKind::Alert | NoticeKind::Reminder { .. } | NoticeKind::Worse => {
+                let at_ms = queued.notice.at_ms.max(now_ms);
+                queued.notice = Notice { at_ms, finding: finding.clone(), kind: queued.notice.kind.clone() };
+            }
+            // what it names is what was new then
+            NoticeKind::Changed | NoticeKind::Flapping { .. } | NoticeKind::Recovered { .. } => {}
+        }
+    }
+    entries
 }
 
 /// Blocks of alerts that leave together. Families that a starved host names are told under the
@@ -176,17 +195,31 @@ fn message(mut blocks: Vec<Block>, reply_to: Option<MessageRef>, voice: &Voice) 
     let render = |markup: Markup| {
         let mut parts = Vec::new();
         let mut units = 0;
+        let mut cut = false;
         for (index, block) in blocks.iter().enumerate() {
             let part = part(block, detail, markup);
             let part_units = units_of(&part) + 2;
             if units + part_units > MESSAGE_MAX_UNITS - MORE_UNITS {
                 parts.push(text::more(blocks.len() - index, voice));
+                cut = true;
                 break;
             }
             units += part_units;
             parts.push(part);
         }
-        parts.join(if detail == Detail::Full { "\n\n" } else { "\n" })
+        if detail == Detail::Full {
+            return parts.join("\n\n");
+        }
+        let mut list = parts.join("\n");
+        // since when, evidence, effect, runbook of each below the list of all, as far as there is room for whole ones
+        for block in &blocks {
+            let prose = part(block, Detail::Prose, markup);
+            if !cut && !prose.is_empty() && units_of(&list) + units_of(&prose) + 2 <= MESSAGE_MAX_UNITS {
+                list.push_str("\n\n");
+                list.push_str(&prose);
+            }
+        }
+        list
     };
     let named = blocks.iter().filter_map(|block| block.id).take(buttons::ROWS_MAX);
     let buttons = named.map(|id| buttons::row(id, voice.locale)).collect();
@@ -198,6 +231,8 @@ enum Detail {
     Full,
     /// Headline and command: several entities share the message.
     Short,
+    /// What `Short` leaves out, below the headline; nothing where it leaves out nothing.
+    Prose,
 }
 
 #[derive(Clone, Copy)]
@@ -212,9 +247,17 @@ fn part(block: &Block, detail: Detail, markup: Markup) -> String {
     let mut units = 0;
     for words in &block.words {
         let headline = Said::of(format!("{} ", words.mark)).and(words.headline.clone());
-        let headline = marked_up(&headline, markup, Weight::Bold);
-        let further =
-            words.lines.iter().filter(|line| detail == Detail::Full || !matches!(line, Line::Prose(_)));
+        let is_prose = |line: &Line| matches!(line, Line::Prose(_));
+        let (weight, shown): (_, fn(bool) -> bool) = match detail {
+            Detail::Full => (Weight::Bold, |_| true),
+            Detail::Short => (Weight::Bold, |is_prose| !is_prose),
+            Detail::Prose => (Weight::Plain, |is_prose| is_prose),
+        };
+        if detail == Detail::Prose && !words.lines.iter().any(is_prose) {
+            continue;
+        }
+        let headline = marked_up(&headline, markup, weight);
+        let further = words.lines.iter().filter(|line| shown(is_prose(line)));
         let further = further.map(|line| match (line, markup) {
             (Line::Prose(prose) | Line::Under(prose), _) => {
                 marked_up(&prose.cut(LINE_MAX_CHARACTERS), markup, Weight::Plain)

@@ -283,6 +283,7 @@ pub async fn run<S: Sender>(delivery: Delivery, mut sender: S) {
                 Buttons::Shown => Some(&state.alerts),
                 Buttons::None => None,
             };
+            let waiting = compose::as_of_now(waiting, &state.alerts, clock::wall_ms());
             (compose::next(&state.outbox, &waiting, &delivery.voice, cases), waiting, newest)
         });
         delivery.report.set_parked(parking.count(), parking.why());

@@ -248,7 +248,10 @@ fn abandoned_init(tree: &mut impl Tree, init: &Node, host: Host) -> Option<Linea
     } else {
         reaper_of(init, &parent)?
     };
-    let made_by_runtime = init.container.is_some() && init.container != parent.container;
+    // a control group is inherited, a session of its own is not: runtimes make one for an init (runc and crun call
+    // setsid(2)), and `unshare --fork` leaves it in its own
+    let made_by_runtime =
+        init.container.is_some() && init.container != parent.container && init.sid == init.pid;
     if made_by_runtime || tree.is_service_main(init) {
         return None;
     }

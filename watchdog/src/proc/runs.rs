@@ -10,8 +10,8 @@
 
 use std::collections::BTreeMap;
 
-use proc_identity::ProcessId;
 use proc_identity::host::{Clocks, ticks_ms};
+use proc_identity::{ProcError, ProcessId};
 
 use super::detail::Details;
 use super::hint::{CoreHint, Roles};
@@ -33,6 +33,14 @@ pub(super) struct Sight<'pass> {
     pub(super) ticks_per_second: u64,
 }
 
+/// Whom a search for lost runs has asked by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Everybody,
+    /// The rest come in later passes, or cannot be asked.
+    Some,
+}
+
 /// Which processes belong to which run.
 #[derive(Debug, Default)]
 pub struct RunMembers {
@@ -42,6 +50,8 @@ pub struct RunMembers {
     /// CPU ticks of each member when last seen.
     cpu: BTreeMap<i32, u64>,
     ended_ticks: BTreeMap<u64, u64>,
+    /// See [`RunMembers::missing`].
+    missing: Vec<u64>,
 }
 
 impl RunMembers {
@@ -49,6 +59,13 @@ impl RunMembers {
     #[must_use]
     pub fn cookie_of(&self, id: ProcessId) -> Option<u64> {
         self.by_pid.get(&id.pid).filter(|(member, _)| *member == id).map(|(_, cookie)| *cookie)
+    }
+
+    /// Runs that the core lists as live and of which no process is here, in a pass that found the core itself and asked
+    /// everybody who is young enough: nothing of them is left, whether or not they were ever seen.
+    #[must_use]
+    pub fn missing(&self) -> &[u64] {
+        &self.missing
     }
 
     /// Notes members of a matched family, whose cookie was read anyway.
@@ -88,8 +105,14 @@ impl RunMembers {
             }
         }
         self.descend(table, &supervisors);
+        self.missing.clear();
         if let Some(hint) = hint {
-            self.search(sight, hint, details, reader);
+            let asked = self.search(sight, hint, details, reader);
+            if asked == Asked::Everybody && roles.core.is_some() {
+                let here = |cookie: u64| self.by_pid.values().any(|(_, of)| *of == cookie);
+                self.missing = hint.runs.iter().filter(|run| run.live).map(|run| run.cookie).collect();
+                self.missing.retain(|cookie| !here(*cookie));
+            }
             let members = &self.by_pid;
             self.ended_ticks.retain(|cookie, _| {
                 hint.lists(*cookie) || members.values().any(|(_, listed)| listed == cookie)
@@ -121,17 +144,23 @@ impl RunMembers {
     }
 
     /// Looks for live runs of which no process is known here, by their cookie.
-    fn search(&mut self, sight: &Sight<'_>, hint: &CoreHint, details: &mut Details, reader: &mut Reader) {
+    fn search(
+        &mut self,
+        sight: &Sight<'_>,
+        hint: &CoreHint,
+        details: &mut Details,
+        reader: &mut Reader,
+    ) -> Asked {
         let lost: Vec<_> = hint
             .runs
             .iter()
             .filter(|run| run.live && !self.by_pid.values().any(|(_, cookie)| *cookie == run.cookie))
             .collect();
-        let Some(oldest_ms) = lost.iter().map(|run| run.started_at_ms).min() else { return };
-        let mut reads = 0;
+        let Some(oldest_ms) = lost.iter().map(|run| run.started_at_ms).min() else { return Asked::Everybody };
+        let (mut reads, mut asked) = (0, Asked::Everybody);
         for row in sight.table.rows().iter().filter(|row| row.state == RowState::Alive) {
             if reads >= LIMITS_A_PASS {
-                return;
+                return Asked::Some;
             }
             let known = self.by_pid.contains_key(&row.pid)
                 || self.strangers.get(&row.pid).is_some_and(|id| *id == row.id());
@@ -142,14 +171,20 @@ impl RunMembers {
                 continue;
             }
             reads += 1;
-            let Ok(locks) = details.look(reader, row.pid).and_then(|detail| detail.locks(reader)) else {
-                continue;
+            let locks = match details.look(reader, row.pid).and_then(|detail| detail.locks(reader)) {
+                Ok(locks) => locks,
+                Err(ProcError::Gone) => continue,
+                Err(ProcError::Denied | ProcError::Malformed { .. } | ProcError::Io(_)) => {
+                    asked = Asked::Some;
+                    continue;
+                }
             };
             match lost.iter().find(|run| locks.carries(run.cookie)) {
                 Some(run) => drop(self.by_pid.insert(row.pid, (row.id(), run.cookie))),
                 None => drop(self.strangers.insert(row.pid, row.id())),
             }
         }
+        asked
     }
 
     /// Sums the CPU of each run, one `stat` for each of its processes.

@@ -302,6 +302,7 @@ impl Collector {
             families: assembled.families,
             unseen: assembled.unseen,
             runs,
+            missing_runs: self.runs.missing().to_vec(),
             view,
             listed: listed as u64,
             readable: (listed - unreadable) as u64,

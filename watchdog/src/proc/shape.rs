@@ -173,7 +173,7 @@ pub fn find(patterns: &[Pattern], words: &[&[u8]], comm: &[u8]) -> Option<Match>
         };
         if hit {
             let shape = if matches!(pattern.kind, Kind::Comm(_)) { Shape::Comm } else { Shape::Line };
-            return Some(Match { shape, words: format!("pattern {}", pattern.text) });
+            return Some(Match { shape, words: pattern.text.clone() });
         }
     }
     let words: Words =
@@ -200,18 +200,18 @@ fn by_structure(patterns: &[Pattern], words: Words) -> Option<Match> {
             }
             Inner::Code(code) => {
                 let pattern = patterns.iter().find(|pattern| pattern.is_pytest() && is_worker(code))?;
-                return Some(told(pattern, Shape::Worker, "execnet worker", &through));
+                return Some(told(pattern, Shape::Worker, "execnet", &through));
             }
         };
         if place.shape == Shape::Program && is_worker_title(&inner) {
             let pattern = patterns.iter().find(|pattern| pattern.is_pytest())?;
-            return Some(told(pattern, Shape::Worker, "xdist worker", &through));
+            return Some(told(pattern, Shape::Worker, "xdist", &through));
         }
         if let Some(pattern) = patterns.iter().find(|pattern| pattern.names(&place.name)) {
             let shape = match place.shape {
                 Shape::Module => "python -m",
-                Shape::Script => "script",
-                Shape::Program | Shape::Worker | Shape::Line | Shape::Comm => "program",
+                Shape::Script => "python FILE",
+                Shape::Program | Shape::Worker | Shape::Line | Shape::Comm => "argv[0]",
             };
             return Some(told(pattern, place.shape, shape, &through));
         }
@@ -227,13 +227,12 @@ fn by_structure(patterns: &[Pattern], words: Words) -> Option<Match> {
     None
 }
 
+/// In signs and names alone, so that it is the same in every language: the pattern, and the way inwards to its name.
 fn told(pattern: &Pattern, shape: Shape, how: &str, through: &[String]) -> Match {
-    let mut words = format!("pattern {}: {how}", pattern.text);
-    if !through.is_empty() {
-        words.push_str(", through ");
-        words.push_str(&super::redact::plain(through.join(", ").as_bytes(), 100));
-    }
-    Match { shape, words }
+    let way: String = through.iter().flat_map(|outer| [outer.as_str(), " → "]).collect();
+    let way = super::redact::plain(way.as_bytes(), 100);
+    let gap = if way.is_empty() || way.ends_with(' ') { "" } else { " " };
+    Match { shape, words: format!("{}: {way}{gap}{how}", pattern.text) }
 }
 
 /// A login shell's name begins with `-`.

@@ -155,7 +155,7 @@ const WRAPPERS: &[Wrapper] = &[
         Command::AfterAssignments,
     ),
     plain(&["doas"], &["-u", "-C"], 0),
-    plain(&["runuser"], &["-u", "--user", "-g", "-G"], 0),
+    plain(&["runuser"], RUNUSER_VALUED, 0),
     plain(&["gosu", "su-exec"], &[], 1),
     plain(
         &["setpriv"],
@@ -171,6 +171,9 @@ const WRAPPERS: &[Wrapper] = &[
     plain(&["valgrind"], &[], 0),
     plain(&["systemd-run"], SYSTEMD_RUN_VALUED, 0),
 ];
+
+/// Options of `runuser` that take a value.
+const RUNUSER_VALUED: &[&str] = &["-u", "--user", "-g", "-G"];
 
 const SYSTEMD_RUN_VALUED: &[&str] = &[
     "-p",
@@ -250,6 +253,12 @@ pub(super) fn step(words: &Words) -> Option<Inner> {
     if name == "systemd-run" {
         let options = rest.len() - skip_options(rest, SYSTEMD_RUN_VALUED).len();
         rest.get(..options)?.iter().find(|word| *word == b"--scope")?;
+    }
+    // without `-u` it runs a shell, and its first plain word is a user
+    if name == "runuser" {
+        let options = rest.len() - skip_options(rest, RUNUSER_VALUED).len();
+        let given = |word: &Vec<u8>| *word == b"-u" || *word == b"--user" || word.starts_with(b"--user=");
+        rest.get(..options)?.iter().find(|word| given(word))?;
     }
     WRAPPERS
         .iter()

@@ -80,6 +80,12 @@ impl Memory {
             memory.view = Some(proc.view);
             memory.sample(now, window_ms);
         }
+        for cookie in &proc.missing_runs {
+            let memory = self.runs.entry(*cookie).or_default();
+            memory.gone_since_ms.get_or_insert(now);
+            memory.last_seen_ms = now;
+            memory.view = Some(proc.view);
+        }
         for (cookie, memory) in &mut self.runs {
             if present.contains(cookie) || memory.gone_since_ms.is_some() {
                 continue;
@@ -131,8 +137,8 @@ impl Memory {
         Some((memory.credited_cpu_ms.saturating_sub(*credited), now.saturating_sub(*from)))
     }
 
-    /// Since when no process carries a cookie that was once seen; absent while one does or when
-    /// it never was seen (it may live where this watchdog cannot look).
+    /// Since when no process carries a cookie that was once seen, or that a core of this very host
+    /// lists; absent while one does, and for a run that may live where this watchdog cannot look.
     pub(super) fn gone_since(&self, cookie: u64) -> Option<i64> {
         self.runs.get(&cookie)?.gone_since_ms
     }

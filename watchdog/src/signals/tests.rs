@@ -57,6 +57,7 @@ fn proc(families: Vec<Family>, runs: Vec<RunUse>) -> Collected<ProcObservation> 
         families,
         unseen: Vec::new(),
         runs,
+        missing_runs: Vec::new(),
         view: crate::observe::View { host: true, first_start_ticks: Some(1) },
         listed: 9,
         readable: 9,
@@ -300,6 +301,30 @@ fn a_job_hangs_when_it_is_silent_and_idle_over_the_whole_time() {
     assert_eq!(told[9], ["clear"], "silent for 14 minutes");
     assert_eq!(told[10], ["held"], "silent, but its CPU was watched for 10 minutes only");
     assert_eq!(told[15], ["agent_hung critical"]);
+}
+
+/// A run that died while no watchdog ran was told by nobody: only what was seen could be gone.
+#[test]
+fn a_run_that_was_never_seen_is_gone_when_its_core_is_here_and_nothing_of_it_is() {
+    let mut document = documents::idle(NOW);
+    document.running_jobs = vec![job()];
+    document.processes = vec![tree(1, 77, None)];
+    document.reaper.dead_grace_ms = 2 * MINUTE;
+    let mut memory = Memory::default();
+    let mut at = |minute: i64, missing: bool| {
+        let at_ms = NOW + minute * MINUTE;
+        let core = heard(&document, at_ms);
+        let CoreSight::Heard(last) = core.clone() else { panic!() };
+        let Collected::Fresh(seen) = proc(Vec::new(), Vec::new()) else { panic!() };
+        let missing_runs = missing.then_some(77).into_iter().collect();
+        let proc = Collected::Fresh(ProcObservation { missing_runs, ..seen });
+        let observation = Observation { at_ms, proc, core, host: Collected::Off };
+        words(&tick(&observation, &mut memory, Some(&last), &[], &owned), SignalKind::AgentHung)
+    };
+    assert_eq!(at(0, false), ["clear"], "it may live where nobody can look");
+    assert_eq!(at(1, true), ["held"], "the reaper's time");
+    assert_eq!(at(3, true), ["held"]);
+    assert_eq!(at(4, true), ["agent_hung critical"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! file that holds no state. Only the last may be set aside: what could not be looked at may be a
 //! good state. Invariant: no open here waits for anybody, whatever stands at the path.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -11,16 +12,25 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::OFlags;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{Durable, FileIn, VERSION};
 
 /// Largest state file read (64 MiB): a larger one is not ours.
 const FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Largest whole number in a state, either way (2^53): times in milliseconds, counts and numbers of
-/// chats are far below, and a sum of some of them cannot overflow.
+/// Largest time in a state, in milliseconds either way (2^53), and largest number that is counted on
+/// from: real ones are far below, and a sum of some of them cannot overflow. Other numbers are only
+/// shown or compared and come from outside: a run's cookie is any number up to 2^64.
 const NUMBER_MAX: u64 = 1 << 53;
+
+/// What is counted on from, beside times.
+const COUNTED: [&str; 7] = ["dropped", "id", "last_case_id", "last_seq", "next_update", "samples", "seq"];
+
+/// Whether numbers below this key are bounded.
+fn is_bounded(key: &str) -> bool {
+    key.contains("_ms") || COUNTED.contains(&key)
+}
 
 /// Why there is no state from a file that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +93,8 @@ fn parse(text: &[u8]) -> Result<Durable, String> {
         return Err(format!("it is larger than {FILE_MAX_BYTES} bytes"));
     }
     let no_state = |error: serde_json::Error| format!("it is no state: {error}");
-    serde_json::from_slice::<Sane>(text).map_err(no_state)?;
+    let mut document = serde_json::Deserializer::from_slice(text);
+    Sane { bounded: false }.deserialize(&mut document).map_err(no_state)?;
     let form: FileIn = serde_json::from_slice(text).map_err(no_state)?;
     match form.version {
         VERSION => Ok(form.state),
@@ -91,64 +102,67 @@ fn parse(text: &[u8]) -> Result<Durable, String> {
     }
 }
 
-/// Any document whose whole numbers are such as we write; keeps nothing of it.
-struct Sane;
+/// Any document whose times are such as we write; keeps nothing of it.
+#[derive(Clone, Copy)]
+struct Sane {
+    bounded: bool,
+}
 
-impl<'de> Deserialize<'de> for Sane {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SaneVisitor)
+impl<'de> DeserializeSeed<'de> for Sane {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct SaneVisitor;
-
-impl<'de> Visitor<'de> for SaneVisitor {
-    type Value = Sane;
+impl<'de> Visitor<'de> for Sane {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a document without absurd numbers")
     }
 
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Sane, E> {
-        match number <= NUMBER_MAX {
-            true => Ok(Sane),
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
+        match !self.bounded || number <= NUMBER_MAX {
+            true => Ok(()),
             false => Err(E::custom(format_args!("absurd number {number}"))),
         }
     }
 
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Sane, E> {
-        match number.unsigned_abs() <= NUMBER_MAX {
-            true => Ok(Sane),
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<(), E> {
+        match !self.bounded || number.unsigned_abs() <= NUMBER_MAX {
+            true => Ok(()),
             false => Err(E::custom(format_args!("absurd number {number}"))),
         }
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Sane, E> {
-        Ok(Sane)
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Sane, E> {
-        Ok(Sane)
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Sane, E> {
-        Ok(Sane)
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<Sane, E> {
-        Ok(Sane)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Sane, A::Error> {
-        while items.next_element::<Sane>()?.is_some() {}
-        Ok(Sane)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Sane, A::Error> {
-        while pairs.next_key::<IgnoredAny>()?.is_some() {
-            pairs.next_value::<Sane>()?;
+    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<(), A::Error> {
+        while let Some(key) = pairs.next_key::<Cow<'de, str>>()? {
+            pairs.next_value_seed(Self { bounded: self.bounded || is_bounded(&key) })?;
         }
-        Ok(Sane)
+        Ok(())
     }
 }
 
@@ -171,6 +185,26 @@ mod tests {
         for absurd in ["-9223372036854775808", "9223372036854775807", "9007199254740993"] {
             let refused = parse(form(absurd).as_bytes()).unwrap_err();
             assert!(refused.contains("absurd number"), "{absurd}: {refused}");
+        }
+    }
+
+    /// One seen run was enough to have the whole state set aside at the next start: a core draws cookies up to 2^63.
+    #[test]
+    fn a_number_from_outside_may_be_any_and_costs_no_state() {
+        for cookie in [7_422_847_562_621_305_060, u64::MAX] {
+            let mut document =
+                serde_json::json!({ "version": VERSION, "saved_at_ms": 1, "state": Durable::default() });
+            let run = serde_json::json!([cookie, { "samples": [[1, 2]], "credited_cpu_ms": 1, "last_cpu_ms": 1,
+                "last_seen_ms": 1, "gone_since_ms": null }]);
+            document["state"]["memory"]["runs"] = serde_json::json!([run]);
+            let state = parse(document.to_string().as_bytes()).unwrap();
+            // and what is written of it is read again
+            let form = super::super::FileOut { version: VERSION, saved_at_ms: 1, state: &state };
+            let again = parse(&serde_json::to_vec(&form).unwrap()).unwrap();
+            assert_eq!(again, state);
+            assert!(serde_json::to_string(&again).unwrap().contains(&cookie.to_string()));
+            document["state"]["memory"]["runs"][0][1]["samples"][0][0] = serde_json::json!(cookie);
+            assert!(parse(document.to_string().as_bytes()).unwrap_err().contains("absurd number"));
         }
     }
 

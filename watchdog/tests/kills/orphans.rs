@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use orch_contract::{ProcessKind, SupervisedTree};
+use orch_tests::documents;
 use orch_tests::fake_alertmanager::{FakeAlertmanager, Told};
-use orch_tests::fake_core::FakeCore;
+use orch_tests::fake_core::{CoreBehaviour, FakeCore};
 use orch_tests::fake_telegram::FakeTelegram;
 use proc_identity::{Liveness, PROC_ROOT, ProcessId, read_stat, same};
 
-use super::{CHAT, TOKEN, alive, told_in};
+use super::{CHAT, TOKEN, told_in};
 use crate::program::{Watchdog, plain, text_of};
 use crate::support::until;
 
@@ -29,6 +31,29 @@ const POINTS: [&str; 10] = [
     "alertmanager.after_record",
 ];
 
+/// As a core draws them: far beyond what a JSON number holds elsewhere.
+const COOKIE: u64 = 7_422_847_562_621_305_060;
+
+/// A core whose one run, that of the orphan, has ended.
+fn after_its_run() -> CoreBehaviour {
+    let mut document = documents::idle(1_700_000_000_000);
+    document.processes = vec![SupervisedTree {
+        kind: ProcessKind::Agent,
+        run_id: 1,
+        work_item: Some("ORCH-1".to_owned()),
+        cookie: COOKIE.to_string(),
+        child: None,
+        pgid: None,
+        sid: None,
+        supervisor: None,
+        started_at_ms: 1_600_000_000_000,
+        timeout_ms: 60_000,
+        ended_at_ms: Some(1_600_000_001_000),
+        outcome: Some("signal 9".to_owned()),
+    }];
+    CoreBehaviour::Document(Box::new(document))
+}
+
 /// A process that is called like a test run and whose shell was killed; it does not outlive the test.
 struct Orphan(ProcessId);
 
@@ -39,7 +64,13 @@ impl Orphan {
         let written = folder.join("pid");
         // a session of its own, whose leader is gone with the shell
         let mut shell = plain("setsid");
-        shell.args(["sh", "-c", r#""$0" 600 & echo $! > "$1.new"; mv "$1.new" "$1"; wait"#]);
+        shell.args([
+            "prlimit",
+            &format!("--locks={COOKIE}"),
+            "sh",
+            "-c",
+            r#""$0" 600 & echo $! > "$1.new"; mv "$1.new" "$1"; wait"#,
+        ]);
         let mut shell = shell.arg(&script).arg(&written).spawn().unwrap();
         let pid = until("the run", async || text_of(&written).trim().parse::<i32>().ok()).await;
         let id = read_stat(Path::new(PROC_ROOT), pid).unwrap().id();
@@ -70,7 +101,7 @@ impl World {
         let telegram = FakeTelegram::strict(TOKEN).await.unwrap();
         telegram.add_chat(CHAT);
         let alertmanager = FakeAlertmanager::start().await.unwrap();
-        let core = FakeCore::start(alive(), None).await.unwrap();
+        let core = FakeCore::start(after_its_run(), None).await.unwrap();
         Self { dir: tempfile::tempdir().unwrap(), core, telegram, alertmanager }
     }
 

@@ -163,6 +163,55 @@ fn the_cores_runs_are_found_through_namespaces_and_their_cpu_is_summed() {
 }
 
 #[test]
+fn a_live_run_of_a_core_that_is_here_is_missing_when_everybody_was_asked_and_nobody_is_of_it() {
+    let missing = |prepare: &dyn Fn(&Tree)| {
+        let tree = container();
+        tree.put(&Fake::new(510, 500, &["orch-core"]).with(|it| inside(it, 12)));
+        prepare(&tree);
+        fresh(collector_of(&tree, None).pass(&clocks(0), Some(&hint(true)))).missing_runs
+    };
+    let agent = |it: Fake| it.leader().with(|it| it.cookie = Some(77));
+    assert_eq!(missing(&|_| ()), [77]);
+    assert_eq!(
+        missing(&|tree| tree.put(&agent(Fake::new(530, 1, &["agent"])))),
+        [0; 0],
+        "adopted, and there"
+    );
+    assert_eq!(missing(&|tree| tree.remove(510)), [0; 0], "its core is elsewhere");
+    // somebody who could not be asked may be of it
+    assert_eq!(missing(&|tree| tree.write(500, "limits", b"?")), [0; 0]);
+    let ended = container();
+    ended.put(&Fake::new(510, 500, &["orch-core"]).with(|it| inside(it, 12)));
+    let observation = fresh(collector_of(&ended, None).pass(&clocks(0), Some(&hint(false))));
+    assert_eq!(observation.missing_runs, [0; 0], "it has ended, and the core knows");
+}
+
+/// An agent whose pytest got a pid namespace by `unshare` works in a container; only that one's control group says so.
+#[test]
+fn an_abandoned_namespace_is_abandoned_in_the_control_group_of_a_container_too() {
+    let seen = |leads: bool| {
+        let tree = Tree::new();
+        let group = "0::/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
+        let unshared = Fake::new(500, 1, &["sh"]).with(|it| {
+            it.cgroup = group.to_owned();
+            it.ns_pids = Some(vec![500, 1]);
+            (it.pgid, it.sid) = if leads { (500, 500) } else { (490, 490) };
+        });
+        let run = Fake::new(600, 500, &["pytest"]).with(|it| {
+            it.cgroup = group.to_owned();
+            it.ns_pids = Some(vec![600, 2]);
+            (it.start, it.pgid, it.sid) = (unshared.start + 10, unshared.pgid, unshared.sid);
+        });
+        tree.put(&unshared);
+        tree.put(&run);
+        only(&pass(&mut collector_of(&tree, None), 0)).lineage.clone()
+    };
+    let left = seen(false);
+    assert!(matches!(left, Lineage::Reparented { leader_alive: false, .. }), "{left:?}");
+    assert_eq!(seen(true), Lineage::Main, "a runtime's own, which leads a session");
+}
+
+#[test]
 fn a_core_in_a_time_namespace_is_found_by_its_own_shift() {
     // its clock since boot is 5,000 s ahead of ours; what it tells of itself and of its runs is shifted alike
     let shift = 500_000;

@@ -47,7 +47,7 @@ fn a_killed_shell_leaves_an_orphan_under_the_reaper_and_a_live_one_does_not() {
         family_of(&pass(&mut collector), run).filter(|family| family.members.len() == 2)
     });
     assert_eq!((family.key.pid, family.cookie), (run.pid, Cookie::None));
-    assert!(family.matched_by.starts_with("pattern pytest: script"), "{}", family.matched_by);
+    assert!(family.matched_by.ends_with("→ python FILE"), "{}", family.matched_by);
     assert_eq!(family.lineage, Lineage::Child { parent_pid: shell.pid, root_name: "sh".to_owned() });
 
     end(shell);

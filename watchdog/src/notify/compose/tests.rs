@@ -1,11 +1,12 @@
 //! Messages of small outboxes.
 
 use super::*;
-use crate::cases::NoticeKind;
+use crate::cases::{NoticeKind, decide};
 use crate::notify::Channel;
 use crate::observe::ProcessKey;
 use crate::signals::{
-    AgentHungFacts, CpuStarvedFacts, Ending, HangCause, HungryFamily, OwnershipWord, ProcessFacts, SignalKind,
+    AgentHungFacts, CpuStarvedFacts, Ending, HangCause, HungryFamily, OwnershipWord, ProcessFacts,
+    SignalKind, SignalState,
 };
 
 fn notice(job: i64, kind: NoticeKind, work_item: &str) -> Notice {
@@ -79,6 +80,54 @@ fn one_alert_is_one_message_whose_first_line_suffices() {
 fn alerts_that_wait_together_are_one_message() {
     let waiting: Vec<_> = (0..20).map(|job| notice(job, NoticeKind::Alert, "ORCH-1")).collect();
     assert_eq!(messages(&waiting).len(), 1);
+}
+
+#[test]
+fn alerts_that_share_a_message_are_listed_first_and_told_whole_below() {
+    let waiting: Vec<_> = (1..4).map(|job| notice(job, NoticeKind::Alert, &format!("ORCH-{job}"))).collect();
+    let told = messages(&waiting);
+    let [message] = told.as_slice() else { panic!("{told:?}") };
+    let lines: Vec<&str> = message.plain.lines().collect();
+    let headlines = lines.iter().take(6).filter(|line| line.starts_with("🔴 ORCH-")).count();
+    assert_eq!(headlines, 3, "each with its command, before anything else: {}", message.plain);
+    for job in 1..4 {
+        assert_eq!(
+            message.plain.matches(&format!("\norch-core why ORCH-{job}\n")).count(),
+            1,
+            "{}",
+            message.plain
+        );
+    }
+    for needed in ["since ", "evidence (run): ", "effect: ", "docs/runbook.md#agent_hung"] {
+        assert_eq!(message.plain.matches(needed).count(), 3, "{needed}: {}", message.plain);
+    }
+    assert!(units_of(&message.html) <= MESSAGE_MAX_UNITS);
+}
+
+/// An alert that a chat refused for an hour told the age that its process had when it was decided.
+#[test]
+fn what_waited_is_told_as_it_is_when_it_leaves() {
+    let seen = |gone_ms: i64| {
+        let mut finding = notice(1, NoticeKind::Alert, "ORCH-1").finding;
+        let Facts::AgentHung(facts) = &mut finding.facts else { panic!() };
+        facts.cause = HangCause::RunGone { gone_ms, grace_ms: 30_000 };
+        finding
+    };
+    let policy = crate::cases::Policy::default();
+    let at = |state, gone_ms, now| decide(state, &[SignalState::Active(seen(gone_ms))], now, &policy);
+    let (state, notices) = at(AlertState::default(), 90_000, 0);
+    let mut outbox = Outbox::default();
+    notices.iter().for_each(|notice| outbox.push(&[Channel::Telegram], notice));
+    let (state, _) = at(state, 690_000, 600_000);
+    let told = |state: &AlertState| {
+        let waiting = as_of_now(outbox.waiting(Channel::Telegram, u64::MAX), state, 600_000);
+        next(&outbox, &waiting, &voice(), None).unwrap().plain
+    };
+    let text = told(&state);
+    assert!(text.contains("gone for 11 min 30 s") && text.contains("for 10 min"), "{text}");
+    // over by now: its end comes behind it, and what was decided stays
+    let (state, _) = decide(state, &[], 610_000, &policy);
+    assert!(told(&state).contains("gone for 1 min 30 s"), "{}", told(&state));
 }
 
 #[test]

@@ -131,7 +131,8 @@ pub fn notice(notice: &Notice, voice: &Voice) -> Words {
             (before(language.flapping(), &told.subject), Some(language.changes(*changes)))
         }
         NoticeKind::Recovered { lasted_ms, how } => {
-            let claim = Said::of(language.over_after(*lasted_ms)).and(ended(language, told.subject, how));
+            let subject = named(told.subject, finding);
+            let claim = Said::of(language.over_after(*lasted_ms)).and(ended(language, subject, how));
             return over(&claim, finding, voice);
         }
     };
@@ -159,7 +160,7 @@ pub fn runbook_command(signal: SignalKind) -> String {
 #[must_use]
 pub fn both(alert: &Notice, recovery: &Notice, voice: &Voice) -> Words {
     let language = voice.locale.language();
-    let subject = told(language, &recovery.finding).subject;
+    let subject = named(told(language, &recovery.finding).subject, &recovery.finding);
     let subject = match &recovery.kind {
         NoticeKind::Recovered { how, .. } => ended(language, subject, how),
         NoticeKind::Alert
@@ -192,6 +193,25 @@ const OVER: &str = "🟢";
 
 fn over(claim: &Said, finding: &Finding, voice: &Voice) -> Words {
     Words { mark: OVER, headline: headline(claim, RECOVERY_MAX, finding, voice), lines: Vec::new() }
+}
+
+/// What ended by its pid, too: runs of one suite have one command line.
+fn named(subject: Said, finding: &Finding) -> Said {
+    match &finding.facts {
+        Facts::Process(facts) => subject.text(format!(" ({})", facts.root_pid)),
+        Facts::AgentHung(_)
+        | Facts::AgentOverrun(_)
+        | Facts::Lease(_)
+        | Facts::StageStuck(_)
+        | Facts::Approval(_)
+        | Facts::QueueStalled(_)
+        | Facts::CoreDown(_)
+        | Facts::CoreDegraded(_)
+        | Facts::CpuStarved(_)
+        | Facts::Disk(_)
+        | Facts::Channel(_)
+        | Facts::Collector(_) => subject,
+    }
 }
 
 fn ended(language: &dyn Language, subject: Said, how: &Ending) -> Said {

@@ -53,10 +53,11 @@ impl CoreFindings for English {
         let jobs = count(facts.runnable as usize, "job is", "jobs are");
         Told {
             what: Said::of("the queue stands still: ").name(&facts.work_item).text(format!(
-                " waits for {} though {} of {} slots are free",
+                " waits for {} though {} of {} slots {} free",
                 duration(facts.waiting_ms),
                 facts.slots_free,
-                facts.slots_max
+                facts.slots_max,
+                if facts.slots_free == 1 { "is" } else { "are" }
             )),
             subject: Said::of("standstill of the queue"),
             details: vec![

@@ -299,8 +299,8 @@ fn an_alert_and_its_end_in_one_line_name_both_times_and_the_reason() {
     let alert = Notice { kind: NoticeKind::Alert, at_ms: NOW - 600_000, finding: finding.clone() };
     let end = Notice { kind: samples::recovered(Ending::LastProcessEnded), at_ms: NOW, finding };
     let line = |locale| both(&alert, &end, &voice(locale)).headline.plain();
-    insta::assert_snapshot!(line(Locale::English), @"was on from 05:39 UTC to 05:49 UTC (10 min) and is over: orphan `python -m pytest -q tests/i…`: its last process ended · build-1 · docker 0123456789ab · ORCH-114");
-    insta::assert_snapshot!(line(Locale::Russian), @"было с 05:39 UTC до 05:49 UTC (10 мин) и прошло: сирота `python -m pytest -q tests/i…` — последний процесс завершился · build-1 · docker 0123456789ab · ORCH-114");
+    insta::assert_snapshot!(line(Locale::English), @"was on from 05:39 UTC to 05:49 UTC (10 min) and is over: orphan `python -m pytest -q tests/i…` (4242): its last process ended · build-1 · docker 0123456789ab · ORCH-114");
+    insta::assert_snapshot!(line(Locale::Russian), @"было с 05:39 UTC до 05:49 UTC (10 мин) и прошло: сирота `python -m pytest -q tests/i…` (4242) — последний процесс завершился · build-1 · docker 0123456789ab · ORCH-114");
 }
 
 #[test]

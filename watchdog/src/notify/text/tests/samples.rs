@@ -357,7 +357,7 @@ pub(super) fn findings(signal: SignalKind, names: Names) -> Vec<Finding> {
 fn processes(signal: SignalKind, names: Names) -> Vec<Facts> {
     let usual = ProcessFacts {
         command: names.of("/opt/venv/bin/python -m pytest -q tests/integration/test_checkout.py"),
-        matched_by: names.of("pattern pytest: python -m, through timeout, uv"),
+        matched_by: names.of("pytest: timeout → uv → python -m"),
         root_pid: 4_242,
         root_alive: true,
         pids: vec![4_242, 4_243, 4_250],

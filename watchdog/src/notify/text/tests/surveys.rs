@@ -29,7 +29,7 @@ fn family(names: Names) -> Family {
     Family {
         key: key(4_242),
         command: names.of("/opt/venv/bin/python -m pytest -q tests"),
-        matched_by: names.of("pattern pytest: python -m"),
+        matched_by: names.of("pytest: python -m"),
         members: vec![member(4_242, names), member(4_243, names), member(4_250, names)],
         root_alive: true,
         started_at_ms: 0,
