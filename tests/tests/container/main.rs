@@ -269,15 +269,52 @@ async fn absent_and_back(stand: &Stand, heard: usize) -> Result<()> {
     present(stand).await
 }
 
+/// Every word of an end follows one of an outage, and the last word is an end: a short absence may be told or not, and what
+/// was told of it is whole.
+fn words_of_the_core_are_in_order(messages: &[String]) -> Result<(), String> {
+    let mut told = false;
+    for text in messages {
+        if alerts::is_recovery(text, Signal::CoreDown) {
+            // one line that tells both has nothing before it
+            let both = text.contains("was on from ");
+            if !told && !both {
+                return Err(format!("an end without an outage: {text}"));
+            }
+            told = false;
+        } else if alerts::is_alert(text, Signal::CoreDown, None) {
+            told = true;
+        }
+    }
+    if told { Err("an outage that is over was not told to be".to_owned()) } else { Ok(()) }
+}
+
 /// The core answers, the sidecar hears it, and nothing is said against it any more; whether a short absence was told
-/// is a matter of luck.
+/// is a matter of luck, and what was told of it is not.
 async fn present(stand: &Stand) -> Result<()> {
     stand.core().await?;
     wait::until("the sidecar to be content with the core", PATIENCE, || async {
         let value = async |sample| stand.metric(sample).await.map_err(|error| format!("{error:#}"));
         let up = value("orch_watchdog_core_up").await?;
         let down = value("orch_watchdog_signals_active{severity=\"critical\",signal=\"core_down\"}").await?;
-        if (up.as_str(), down.as_str()) == ("1", "0") { Ok(()) } else { Err(format!("{up} {down}")) }
+        if (up.as_str(), down.as_str()) != ("1", "0") {
+            return Err(format!("{up} {down}"));
+        }
+        words_of_the_core_are_in_order(&stand.messages())
     })
     .await
+}
+
+#[test]
+fn words_of_an_end_need_an_outage_before_them() {
+    let said = |words: &[&str]| {
+        words_of_the_core_are_in_order(&words.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    };
+    let (down, up) = (
+        "🔴 the core does not answer: it answers 500",
+        "🟢 over after 5 s: outage of the core: it answers again",
+    );
+    let both = "🟢 was on from 05:00 UTC to 05:01 UTC (1 min) and is over: outage of the core";
+    assert_eq!(said(&[]), Ok(()));
+    assert_eq!(said(&[down, down, up, both, down, up]), Ok(()));
+    assert!(said(&[up]).is_err() && said(&[down, up, up]).is_err() && said(&[down]).is_err());
 }
