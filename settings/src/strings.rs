@@ -71,6 +71,12 @@ impl Strings {
         self.variables.get(name).is_some_and(|value| !value.is_empty())
     }
 
+    /// Whether a variable has this value (`TERM=dumb`).
+    #[must_use]
+    pub fn says(&self, name: &str, value: &str) -> bool {
+        self.variables.get(name).is_some_and(|given| given == value)
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str)
     }

@@ -73,7 +73,7 @@ pub struct LogConfig {
     pub filter: LogFilter,
     /// How.
     pub format: LogFormat,
-    /// Never, when `NO_COLOR` is set.
+    /// Never, when `NO_COLOR` is set or the terminal is a dumb one.
     pub colour: Colour,
 }
 
@@ -93,7 +93,10 @@ impl LogConfig {
         Self {
             filter: reader.parsed(keys.filter, LogFilter::parse),
             format: reader.word(keys.format, &formats),
-            colour: if strings.is_set("NO_COLOR") { Colour::Never } else { Colour::OnTerminal },
+            colour: match strings.is_set("NO_COLOR") || strings.says("TERM", "dumb") {
+                true => Colour::Never,
+                false => Colour::OnTerminal,
+            },
         }
     }
 }

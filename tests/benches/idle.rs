@@ -5,6 +5,7 @@
 
 use anyhow::{Context as _, Result};
 use orch_tests::clock;
+use orch_tests::memory::Memory;
 use orch_tests::stack::Stack;
 use std::io::Write as _;
 use std::path::Path;
@@ -14,21 +15,6 @@ use std::time::Duration;
 const SPAN: Duration = Duration::from_secs(30);
 /// Start-up's own memory and work are over by then.
 const SETTLE: Duration = Duration::from_secs(5);
-
-/// Resident memory, and the anonymous part of it.
-struct Memory {
-    resident_kib: u64,
-    anonymous_kib: u64,
-}
-
-fn memory(pid: i32) -> Result<Memory> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let field = |name: &str| -> Result<u64> {
-        let line = text.lines().find(|line| line.starts_with(name)).with_context(|| name.to_owned())?;
-        Ok(line.split_whitespace().nth(1).unwrap_or_default().parse()?)
-    };
-    Ok(Memory { resident_kib: field("VmRSS:")?, anonymous_kib: field("RssAnon:")? })
-}
 
 fn cpu_ms(pid: i32) -> Result<u64> {
     let stat = proc_identity::read_stat(Path::new(proc_identity::PROC_ROOT), pid)?;
@@ -55,7 +41,7 @@ fn main() -> Result<()> {
         let span_ms = since.elapsed().as_secs_f64() * 1_000.0;
         writeln!(out, "{:<15} {:>10} {:>12} {:>16}", "idle", "RSS MiB", "anon MiB", "CPU of a core")?;
         for (name, pid, cpu_before) in before {
-            let memory = memory(pid)?;
+            let memory = Memory::of(pid)?;
             let used = (cpu_ms(pid)? - cpu_before) as f64;
             writeln!(
                 out,

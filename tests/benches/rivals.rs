@@ -20,6 +20,7 @@ use orch_tests::clock;
 use orch_tests::crowd::Crowd;
 use orch_tests::documents;
 use orch_tests::fake_core::{CoreBehaviour, FakeCore};
+use orch_tests::memory::Memory;
 use orch_tests::process::{Guard, bare_program};
 
 /// Idle processes, one table each, unless the command line says otherwise.
@@ -215,7 +216,7 @@ fn measure(mut rival: Rival<'_>) -> Result<Cost> {
         cycle(&rival)?;
     }
     let cpu_us = (cpu_us(pid)? - before) / f64::from(CYCLES);
-    let (resident_kib, anonymous_kib) = memory_kib(pid)?;
+    let Memory { resident_kib, anonymous_kib } = Memory::of(pid)?;
     rival.guard.kill();
     Ok(Cost { cpu_us, resident_kib, anonymous_kib })
 }
@@ -244,13 +245,4 @@ fn cpu_us(pid: i32) -> Result<f64> {
         sum_ns += on_cpu.parse::<f64>()?;
     }
     Ok(sum_ns / 1e3)
-}
-
-fn memory_kib(pid: i32) -> Result<(u64, u64)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let field = |name: &str| -> Result<u64> {
-        let line = text.lines().find(|line| line.starts_with(name)).with_context(|| name.to_owned())?;
-        Ok(line.split_whitespace().nth(1).unwrap_or_default().parse()?)
-    };
-    Ok((field("VmRSS:")?, field("RssAnon:")?))
 }

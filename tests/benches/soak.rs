@@ -16,10 +16,11 @@ use std::fs;
 use std::io::{Write as _, stdout};
 use std::path::Path;
 
+use orch_tests::memory::Memory;
 use orch_watchdog::signals::Thresholds;
 use proc_support::Tree;
 use rustix::time::{ClockId, clock_gettime};
-use soaked::{Soak, anonymous_kib};
+use soaked::Soak;
 
 /// Ticks, unless the command line says otherwise.
 const TICKS: u64 = 100_000;
@@ -71,11 +72,12 @@ fn main() {
         spent += cpu_us() - before;
         if tick % step == 0 {
             let (alerts, recoveries) = soak.told;
+            let memory = Memory::own().expect("own status");
             writeln!(
                 out,
                 "{tick:>9} {:>9.2} {:>9.2} {:>12} {alerts:>9} {recoveries:>11} {:>12.0}",
-                anonymous_kib() as f64 / 1024.0,
-                resident_mib(),
+                memory.anonymous_kib as f64 / 1024.0,
+                memory.resident_kib as f64 / 1024.0,
                 soak.state_bytes(),
                 spent / step as f64
             )
@@ -94,12 +96,4 @@ fn is_tmpfs(place: &Path) -> bool {
 fn cpu_us() -> f64 {
     let used = clock_gettime(ClockId::ThreadCPUTime);
     used.tv_sec as f64 * 1e6 + used.tv_nsec as f64 / 1e3
-}
-
-/// Resident memory of this process.
-fn resident_mib() -> f64 {
-    let text = fs::read_to_string("/proc/self/status").expect("own status");
-    let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-    let kibibytes: f64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
-    kibibytes / 1024.0
 }

@@ -17,6 +17,7 @@ pub mod documents;
 pub mod fake_alertmanager;
 pub mod fake_core;
 pub mod fake_telegram;
+pub mod memory;
 pub mod orphans;
 pub mod pipeline;
 pub mod process;

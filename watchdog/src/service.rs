@@ -277,9 +277,11 @@ enum Event {
     Waited,
     /// A watched process ended.
     Ended,
+    /// An orphan's grace is over.
+    GraceOver,
 }
 
-/// Ticks for ever: on time, skipping what was missed, and early when a watched process ends. A tick
+/// Ticks for ever: on time, skipping what was missed, and early when a watched process or an orphan's grace ends. A tick
 /// begins with a poll of the core and waits [`ANSWER_WAIT`] for it, meanwhile serving ends; an answer
 /// that comes later has a tick of its own.
 async fn tick_on(
@@ -292,6 +294,7 @@ async fn tick_on(
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut last_due: Option<Instant> = None;
     let mut waits_until: Option<Instant> = None;
+    let mut grace_over: Option<Instant> = None;
     loop {
         let event = tokio::select! {
             biased;
@@ -299,6 +302,7 @@ async fn tick_on(
             answer = core_poll::answer_of(ticker.core.as_mut()) => Event::Answered(answer),
             () = until(waits_until) => Event::Waited,
             () = ticker.proc.ended() => Event::Ended,
+            () = until(grace_over) => Event::GraceOver,
         };
         let kind = match event {
             Event::Due(due) => {
@@ -328,8 +332,10 @@ async fn tick_on(
                 tokio::time::sleep(EARLY_TICK_DISTANCE.min(period)).await;
                 TickKind::Early
             }
+            Event::GraceOver => TickKind::Early,
         };
         ticker.tick(kind);
+        grace_over = ticker.next_grace_end().map(|left| Instant::now() + left);
         match kind.is_due() {
             true => {
                 published.ticked(ticker.view.clone());

@@ -57,7 +57,7 @@ pub enum TickKind {
     Unanswered,
     /// The answer came after its tick: what the core says, and processes with it.
     Late,
-    /// A watched process ended: processes only.
+    /// A watched process ended, or an orphan's grace: processes only.
     Early,
 }
 
@@ -141,6 +141,16 @@ pub struct Ticker<P> {
 }
 
 impl<P: ProcSource> Ticker<P> {
+    /// How long until an orphan that is known has been one for its grace; absent when none is within it. Without a look
+    /// at that time it would be told a whole tick later whenever the last tick came a moment too early.
+    #[must_use]
+    pub fn next_grace_end(&self) -> Option<Duration> {
+        let now = clock::wall_ms();
+        let grace_ms = self.thresholds.orphan_grace_ms;
+        let end_ms = self.keeper.read(|state| state.memory.next_grace_end_ms(now, grace_ms))?;
+        Some(Duration::from_millis(u64::try_from(end_ms.saturating_sub(now)).unwrap_or_default()))
+    }
+
     /// One tick.
     pub fn tick(&mut self, kind: TickKind) {
         let whole = Stopwatch::start();

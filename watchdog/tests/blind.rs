@@ -145,6 +145,11 @@ fn nobody_sees_an_orphan_of_root_and_behind_hidepid_only_as_a_member_of_the_grou
         assert_eq!(code, Some(1), "{option}: {text}");
         assert!(text.contains(&pid), "{option}: {text}");
     }
+    let number = orphan.0.pid.to_string();
+    let explain = ["explain", &number, "--without-core"];
+    let (code, text) = said(&hidden(&place, "hidepid=invisible", Member::No, &explain).output().unwrap());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("is not shown, and may be there") && !text.contains("has ended"), "{text}");
     let (code, text) = scan(&place, "hidepid=ptraceable", Member::Yes);
     assert_eq!(code, Some(2), "that mode knows no group: {text}");
     assert!(text.contains("mount it with hidepid=invisible,gid="), "{text}");

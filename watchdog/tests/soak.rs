@@ -7,8 +7,9 @@ mod proc_support;
 #[expect(dead_code, reason = "the bench trusts inodes")]
 mod soaked;
 
+use orch_tests::memory::Memory;
 use orch_watchdog::signals::Thresholds;
-use soaked::{Soak, anonymous_kib};
+use soaked::Soak;
 
 /// Four hours of ticks as they are by default.
 const TICKS: u64 = 4 * 3_600 / 15;
@@ -38,4 +39,8 @@ fn four_hours_of_churn_leave_memory_and_state_flat() {
         late_bytes <= early_bytes * 5 / 4,
         "{early_bytes} bytes of state after two hours, {late_bytes} after four"
     );
+}
+
+fn anonymous_kib() -> u64 {
+    Memory::own().expect("own status").anonymous_kib
 }

@@ -51,6 +51,8 @@ fn an_empty_environment_gives_the_documented_defaults() {
     assert_eq!(config.shutdown.agents, ShutdownAgents::Keep);
     assert_eq!(config.log.colour, Colour::OnTerminal);
     assert_eq!(value(&[("NO_COLOR", "1")]).log.colour, Colour::Never);
+    assert_eq!(value(&[("TERM", "dumb")]).log.colour, Colour::Never);
+    assert_eq!(value(&[("TERM", "xterm")]).log.colour, Colour::OnTerminal);
 }
 
 #[test]

@@ -36,7 +36,11 @@ pub fn run(pid: i32, inputs: &ScanInputs<'_>, color: Color, out: &mut dyn Write)
             } else {
                 "it has ended, or never was"
             };
-            return refuse(&format!("no process {pid}: {why}"));
+            // a tree that hides its processes lists none of them, whether or not they live
+            return refuse(&match collector.self_check().hidden() {
+                Some(hidden) => format!("process {pid} is not shown, and may be there: {hidden}"),
+                None => format!("no process {pid}: {why}"),
+            });
         }
         Err(error) => return refuse(&format!("process {pid}: {error}")),
     };

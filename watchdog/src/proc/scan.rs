@@ -54,6 +54,9 @@ pub enum StartError {
     /// The tree may not be read, or is no directory.
     #[error("open proc tree {0}: {1}")]
     Open(PathBuf, ProcError),
+    /// There is a directory, and it is none of processes.
+    #[error("{0} is no proc tree: it has no sys/kernel/random/boot_id")]
+    NoProcTree(PathBuf),
     /// Without it no identity holds beyond a reboot.
     #[error("read boot id below {0}: {1}")]
     BootId(PathBuf, ProcError),
@@ -134,7 +137,12 @@ impl Collector {
                 StartError::Open(root.clone(), error)
             }
         })?;
-        let boot_id = host::boot_id(&root).map_err(|error| StartError::BootId(root, error))?;
+        let boot_id = host::boot_id(&root).map_err(|error| match error {
+            ProcError::Gone => StartError::NoProcTree(root),
+            error @ (ProcError::Denied | ProcError::Malformed { .. } | ProcError::Io(_)) => {
+                StartError::BootId(root, error)
+            }
+        })?;
         let mut uncompared = Vec::new();
         let check = SelfCheck::run(&mut reader, &mut uncompared);
         let own_pid = own_pid(reader.path());

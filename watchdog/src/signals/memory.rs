@@ -82,7 +82,7 @@ impl Memory {
         }
         for cookie in &proc.missing_runs {
             let memory = self.runs.entry(*cookie).or_default();
-            memory.gone_since_ms.get_or_insert(now);
+            // known from here on, and not there: gone, as below
             memory.last_seen_ms = now;
             memory.view = Some(proc.view);
         }
@@ -121,6 +121,13 @@ impl Memory {
     /// Since when a family is an orphan, beginning now if it is new.
     pub(super) fn orphan_since(&mut self, key: &ProcessKey, now: i64) -> i64 {
         *self.orphan_since_ms.entry(key.clone()).or_insert(now)
+    }
+
+    /// When the next orphan's grace will be over.
+    #[must_use]
+    pub fn next_grace_end_ms(&self, now: i64, grace_ms: i64) -> Option<i64> {
+        let ends = self.orphan_since_ms.values().map(|since| since.saturating_add(grace_ms));
+        ends.filter(|end| *end > now).min()
     }
 
     /// The family is owned.

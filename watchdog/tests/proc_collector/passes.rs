@@ -177,3 +177,16 @@ fn a_tree_that_lists_nobody_is_unavailable_and_not_empty() {
     assert!(matches!(collected, Collected::Unavailable(_)), "{collected:?}");
     assert_eq!(collector.memory().families.len(), 1, "and nothing was forgotten");
 }
+
+#[test]
+fn a_folder_that_holds_no_processes_is_called_that_and_not_one_that_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = CollectorSettings {
+        proc_root: folder.path().to_owned(),
+        patterns: Pattern::parse_list("pytest").expect("patterns"),
+        refresh_ms: 900_000,
+        age_marks_ms: Vec::new(),
+    };
+    let why = Collector::new(settings, None).expect_err("no tree").to_string();
+    assert!(why.contains("is no proc tree") && !why.contains("process is gone"), "{why}");
+}

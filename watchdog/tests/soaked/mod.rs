@@ -190,10 +190,3 @@ impl Soak {
         self.next_pid
     }
 }
-
-/// Anonymous memory of this process, KiB.
-pub(crate) fn anonymous_kib() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").expect("own status");
-    let line = text.lines().find(|line| line.starts_with("RssAnon:")).expect("RssAnon");
-    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
-}
