@@ -147,11 +147,22 @@ pub enum Acquired {
     },
 }
 
-/// A lease that is to be taken from whoever holds it.
+/// Which grant of a lease is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhichGrant {
+    /// Whichever stands when it is taken: a person's word.
+    Present,
+    /// This one only: what was judged of its owner holds for nobody who came after.
+    Seen(Fencing),
+}
+
+/// A lease that is to be taken from its owner.
 #[derive(Debug, Clone)]
 pub struct ForcedRelease {
     /// Whose.
     pub task: TaskId,
+    /// Which grant.
+    pub grant: WhichGrant,
     /// Who takes it.
     pub actor: Actor,
     /// The person behind an operator.
@@ -268,7 +279,7 @@ impl Store {
         self.writer.write("release_lease", move |tx| release_if_current(tx, task, fencing).map(drop)).await
     }
 
-    /// Takes a lease away, whoever holds it; `None` when nobody does. With an effect open the task is
+    /// Takes a lease away; `None` when nobody holds it, or another grant than the one that is meant. With an effect open the task is
     /// parked: its robbed owner may be in the middle of the act, and nobody is granted the edge while
     /// that owner lives.
     ///
@@ -280,11 +291,15 @@ impl Store {
             .writer
             .write("force_release", move |tx| {
                 let (task, at_ms) = (release.task, release.at_ms);
-                let Some(lease) = select(tx, task)?.filter(|lease| lease.held) else { return Ok(None) };
+                let meant = |lease: &Stored| match release.grant {
+                    WhichGrant::Present => lease.held,
+                    WhichGrant::Seen(fencing) => lease.held && lease.row.fencing == fencing,
+                };
+                let Some(lease) = select(tx, task)?.filter(meant) else { return Ok(None) };
                 // the token grows, so that whoever held it can neither journal nor commit
                 tx.execute(
-                    "UPDATE transition_lease SET held = 0, forced = 1, fencing = fencing + 1 WHERE task_id = ?1 AND held = 1",
-                    [task.0],
+                    "UPDATE transition_lease SET held = 0, forced = 1, fencing = fencing + 1 WHERE task_id = ?1 AND fencing = ?2 AND held = 1",
+                    params![task.0, lease.row.fencing.0],
                 )
                 .map_err(tasks::failed("force_release"))?;
                 let liveness = judge(&lease.row, &boot, &owners);
