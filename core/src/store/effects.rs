@@ -13,6 +13,7 @@ use crate::{
         event::Event,
         ids::{Fencing, TaskId},
     },
+    failpoint::{self, Point},
     guards::{Guard, Guards},
 };
 
@@ -110,7 +111,9 @@ impl Store {
                     params![task.0, kind.as_str(), revision, grant, token, boot.0, at_ms],
                 )
                 .map_err(tasks::failed("write_intent"))?;
-                Ok(IntentWrite::Open { id: tx.last_insert_rowid(), fresh: true })
+                let id = tx.last_insert_rowid();
+                failpoint::hit(Point::IntentBeforeCommit, kind.as_str());
+                Ok(IntentWrite::Open { id, fresh: true })
             })
             .await
     }
@@ -149,7 +152,9 @@ impl Store {
                     return Ok(state == "done");
                 }
                 for event in events {
+                    let done = if let Event::EffectDone { effect, .. } = &event { Some(*effect) } else { None };
                     tasks::note(tx, task, actor, &evidence, event, at_ms)?;
+                    done.into_iter().for_each(|kind| failpoint::hit(Point::DoneBeforeCommit, kind.as_str()));
                 }
                 Ok(true)
             })

@@ -26,7 +26,7 @@ use crate::{
         stage::Edge,
         transition::parked_by_force,
     },
-    failpoint::{Plant, planted},
+    failpoint::{self, Plant, Point, planted},
     guards::Guard,
 };
 
@@ -256,10 +256,16 @@ impl Store {
                     ],
                 )
                 .map_err(tasks::failed("acquire_lease"))?;
+                failpoint::hit(Point::LeaseBeforeCommit, edge.from.as_str());
                 let proof = LeaseProof { task, fencing: Some(fencing), _owner: Some(owner) };
                 Ok(Acquired::Granted(proof, reclaimed))
             })
             .await
+            .inspect(|answer| {
+                if matches!(answer, Acquired::Granted(..)) {
+                    failpoint::hit(Point::LeaseAfterCommit, edge.from.as_str());
+                }
+            })
     }
 
     /// A proof for a task whose lease is switched off or out of scope.

@@ -13,6 +13,7 @@ use crate::{
         task::{self, Standing, Task},
         verdict::Waitee,
     },
+    failpoint::{self, Point},
     guards::Guard,
 };
 
@@ -178,9 +179,16 @@ impl Store {
                 if let Some((role, attempts_max)) = write.enqueue {
                     jobs::enqueue(tx, &row, role, attempts_max, write.at_ms, &write.reason)?;
                 }
-                Ok(Some(row))
+                let left = left_stage(&write.events);
+                left.into_iter().for_each(|stage| failpoint::hit(Point::StageBeforeCommit, stage.as_str()));
+                Ok(Some((row, left)))
             })
             .await
+            .map(|written| {
+                let (row, left) = written?;
+                left.into_iter().for_each(|stage| failpoint::hit(Point::StageAfterCommit, stage.as_str()));
+                Some(row)
+            })
     }
 
     /// One task by key.
@@ -281,6 +289,14 @@ pub(super) fn append(tx: &Transaction<'_>, write: &CommitWrite) -> Result<Option
         update_row(tx, row.id, &before, &task)?;
     }
     Ok(Some(TaskRow { id: row.id, task }))
+}
+
+/// The stage that a decision leaves, if it leaves one.
+fn left_stage(events: &[Event]) -> Option<Stage> {
+    events.iter().find_map(|event| {
+        let (Event::Entered { from, .. } | Event::RolledBack { from, .. }) = event else { return None };
+        Some(*from)
+    })
 }
 
 /// A note in history that changes no stage: appended to whatever stands there.
