@@ -129,6 +129,8 @@ struct End {
     merges: usize,
     /// Whether exactly the merged revision went live, once.
     deployed_once: bool,
+    /// How often the deploy command was started: it is idempotent, and would hide a second time.
+    deploy_starts: usize,
     closed: bool,
     /// Effects by name that the journal has as done, each once.
     done: Vec<String>,
@@ -157,6 +159,9 @@ fn end_of(stack: &Stack) -> Result<End> {
         merges: merges.len(),
         deployed_once: stack.sample().deployments("sample")?
             == merges.iter().map(|(sha, _)| sha.clone()).collect::<Vec<_>>(),
+        deploy_starts: std::fs::read_to_string(stack.sample().deployed("sample").join("attempts.log"))?
+            .lines()
+            .count(),
         closed: text("SELECT state FROM tracker_item")? == "closed",
         done: words("SELECT kind FROM effect WHERE state = 'done' ORDER BY kind")?,
         open_intents: number("SELECT count(*) FROM effect WHERE state = 'intent'")?,
@@ -180,6 +185,7 @@ fn undisturbed() -> End {
         rollbacks: 0,
         merges: 1,
         deployed_once: true,
+        deploy_starts: 1,
         closed: true,
         done: sorted(EffectKind::ALL.iter().map(|kind| kind.as_str()).collect()),
         open_intents: 0,
