@@ -15,6 +15,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::watch;
 
+use super::writer::Cached;
 use super::{Store, StoreError, effects, notices, pending, tasks};
 use crate::{
     domain::{
@@ -245,7 +246,7 @@ impl Store {
                 }
                 let fencing = Fencing(present.map_or(0, |lease| lease.row.fencing.0) + 1);
                 let owner = owners.register();
-                tx.execute(
+                tx.execute_cached(
                     "INSERT INTO transition_lease (task_id, fencing, held, edge, actor, boot_id, owner, pid, start_ticks, acquired_at_ms)
                      VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                      ON CONFLICT (task_id) DO UPDATE SET fencing = ?2, held = 1, forced = 0, edge = ?3, actor = ?4, boot_id = ?5,
@@ -303,7 +304,7 @@ impl Store {
                 };
                 let Some(lease) = select(tx, task)?.filter(meant) else { return Ok(None) };
                 // the token grows, so that whoever held it can neither journal nor commit
-                tx.execute(
+                tx.execute_cached(
                     "UPDATE transition_lease SET held = 0, forced = 1, fencing = fencing + 1 WHERE task_id = ?1 AND fencing = ?2 AND held = 1",
                     params![task.0, lease.row.fencing.0],
                 )
@@ -362,7 +363,7 @@ pub(super) fn release_if_current(
     task: TaskId,
     fencing: Fencing,
 ) -> Result<bool, StoreError> {
-    tx.execute(
+    tx.execute_cached(
         "UPDATE transition_lease SET held = 0 WHERE task_id = ?1 AND fencing = ?2 AND held = 1",
         params![task.0, fencing.0],
     )
