@@ -28,7 +28,7 @@ simulate: ## many seeded histories in a model world; SEEDS=n how many, SEED=n te
 	$(CARGO) build --locked --release -p orch-simulation
 	@exec target/release/orch-simulate $(if $(SEED),seed $(SEED),seeds $(SEEDS))
 
-bench: ## numbers, as ratios within one run
+bench: ## numbers, as ratios within one run; other queues beside ours: tests/benches/rivals-queue/run
 	$(CARGO) build --locked --release -p orch-core -p orch-watchdog
 	$(CARGO) bench --locked -p orch-tests --benches
 

@@ -10,12 +10,121 @@
 #[cfg(debug_assertions)]
 use std::{cell::Cell, sync::OnceLock};
 
+use crate::domain::{effect::EffectKind, job::Role, stage::Stage};
+
 #[cfg(debug_assertions)]
 static ARMED: OnceLock<String> = OnceLock::new();
 
 #[cfg(debug_assertions)]
 thread_local! {
     static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
+}
+
+/// A place in the program at which it can be ended. Each has as many points as details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Point {
+    /// A job is claimed, its run not started.
+    JobAfterClaim,
+    /// The agent was told to go.
+    JobAfterGo,
+    /// The end of a run is recorded, the job not settled.
+    JobAfterExitRecorded,
+    /// A lease is written, its transaction not committed.
+    LeaseBeforeCommit,
+    /// A lease is granted.
+    LeaseAfterCommit,
+    /// An intent is written, its transaction not committed.
+    IntentBeforeCommit,
+    /// An intent stands in the journal.
+    IntentAfterCommit,
+    /// The outside said that the act is wanted.
+    EffectBeforeAct,
+    /// The act is over, and not journalled.
+    EffectAfterAct,
+    /// *Done* is written, its transaction not committed.
+    DoneBeforeCommit,
+    /// *Done* stands in the journal.
+    DoneAfterCommit,
+    /// A start found an intent proven not done, and journalled it.
+    SettledVoid,
+    /// A start found an intent done, and journalled it.
+    SettledDone,
+    /// A change of stage is written, its transaction not committed.
+    StageBeforeCommit,
+    /// A change of stage stands.
+    StageAfterCommit,
+}
+
+impl Point {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::JobAfterClaim,
+        Self::JobAfterGo,
+        Self::JobAfterExitRecorded,
+        Self::LeaseBeforeCommit,
+        Self::LeaseAfterCommit,
+        Self::IntentBeforeCommit,
+        Self::IntentAfterCommit,
+        Self::EffectBeforeAct,
+        Self::EffectAfterAct,
+        Self::DoneBeforeCommit,
+        Self::DoneAfterCommit,
+        Self::SettledVoid,
+        Self::SettledDone,
+        Self::StageBeforeCommit,
+        Self::StageAfterCommit,
+    ];
+
+    /// Its label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::JobAfterClaim => "job.after_claim",
+            Self::JobAfterGo => "job.after_go",
+            Self::JobAfterExitRecorded => "job.after_exit_recorded",
+            Self::LeaseBeforeCommit => "lease.before_commit",
+            Self::LeaseAfterCommit => "lease.after_commit",
+            Self::IntentBeforeCommit => "effect.before_intent_commit",
+            Self::IntentAfterCommit => "effect.after_intent",
+            Self::EffectBeforeAct => "effect.before_act",
+            Self::EffectAfterAct => "effect.after_act",
+            Self::DoneBeforeCommit => "effect.before_done_commit",
+            Self::DoneAfterCommit => "effect.after_done",
+            Self::SettledVoid => "settle.after_void",
+            Self::SettledDone => "settle.after_done",
+            Self::StageBeforeCommit => "stage.before_commit",
+            Self::StageAfterCommit => "stage.after_commit",
+        }
+    }
+
+    /// What can stand behind its label: a role, an effect, or the stage that is left.
+    #[must_use]
+    pub fn details(self) -> Vec<&'static str> {
+        match self {
+            Self::JobAfterClaim | Self::JobAfterGo | Self::JobAfterExitRecorded => {
+                Role::ALL.iter().map(|role| role.as_str()).collect()
+            }
+            Self::LeaseBeforeCommit | Self::LeaseAfterCommit => {
+                let leased = Stage::ALL.iter().filter(|stage| stage.has_effects());
+                leased.map(|stage| stage.as_str()).collect()
+            }
+            Self::IntentBeforeCommit
+            | Self::IntentAfterCommit
+            | Self::EffectBeforeAct
+            | Self::EffectAfterAct
+            | Self::DoneBeforeCommit
+            | Self::DoneAfterCommit
+            | Self::SettledVoid => EffectKind::ALL.iter().map(|kind| kind.as_str()).collect(),
+            // a half-prepared candidate is always prepared anew
+            Self::SettledDone => {
+                let others = EffectKind::ALL.iter().filter(|kind| **kind != EffectKind::PrepareCandidate);
+                others.map(|kind| kind.as_str()).collect()
+            }
+            Self::StageBeforeCommit | Self::StageAfterCommit => {
+                Stage::ALL.iter().filter(|stage| !stage.is_terminal()).map(|stage| stage.as_str()).collect()
+            }
+        }
+    }
 }
 
 /// A bug put in, beside the guards of one store (`guards`) that can be lifted.
@@ -88,7 +197,9 @@ pub fn arm(label: &str) {
 
 /// Ends the process here if this point is armed.
 #[cfg_attr(not(debug_assertions), expect(clippy::missing_const_for_fn, reason = "empty in release builds"))]
-pub fn hit(label: &str, detail: &str) {
+pub fn hit(point: Point, detail: &str) {
+    #[cfg(debug_assertions)]
+    let label = point.as_str();
     #[cfg(debug_assertions)]
     if let Some(armed) = ARMED.get()
         && (armed == label || armed.split_once(':') == Some((label, detail)))
@@ -101,6 +212,6 @@ pub fn hit(label: &str, detail: &str) {
     }
     #[cfg(not(debug_assertions))]
     {
-        let _ = (label, detail);
+        let _ = (point, detail);
     }
 }

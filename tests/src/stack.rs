@@ -259,6 +259,17 @@ impl Stack {
         self.core = None;
     }
 
+    /// Whether the core has ended by itself.
+    ///
+    /// # Errors
+    /// When the kernel cannot say.
+    pub fn core_has_ended(&mut self) -> Result<bool> {
+        match self.core.as_mut() {
+            Some(core) => Ok(core.ended()?.is_some()),
+            None => Ok(true),
+        }
+    }
+
     /// Ask the core to end and wait for it.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::{
     chain::chain,
     domain::{actor::Actor, artifact::artifacts_dir, job::JobStatus},
     engine::{Engine, EngineError, Site},
-    failpoint,
+    failpoint::{self, Point},
     process::{Cookie, LiveRun},
     projects::AgentProgram,
     runs::{Order, RunError, Watch},
@@ -50,7 +50,7 @@ enum StartError {
 pub(super) async fn work(stage: Stage, claimed: ClaimedJob) {
     let engine = &stage.engine;
     let watched = engine.runs.expect(claimed.run, ProcessKind::Agent, Some(claimed.job.task));
-    failpoint::hit("job.after_claim", claimed.job.role.as_str());
+    failpoint::hit(Point::JobAfterClaim, claimed.job.role.as_str());
     match start(engine, &claimed, &watched).await {
         Ok(running) => watch(&stage, &claimed.job, watched, running).await,
         Err(error) => {
@@ -81,7 +81,7 @@ async fn watch(stage: &Stage, job: &JobRow, watched: Watch<'_>, running: Box<dyn
     };
     let settled = match ended {
         Ok(ended) => {
-            failpoint::hit("job.after_exit_recorded", job.role.as_str());
+            failpoint::hit(Point::JobAfterExitRecorded, job.role.as_str());
             engine.counters.run_ended("agent", &ended.outcome_text());
             settle_run(engine, job, &RunFacts::from(&ended), Actor::Monitor).await
         }
@@ -123,7 +123,7 @@ async fn start(
     let order = order(engine, site, &row, job, worktree.path().to_owned())?;
     let cookie = Cookie::try_from(claimed.cookie)?;
     let running = engine.runs.start(watched, cookie, &order).await?;
-    failpoint::hit("job.after_go", job.role.as_str());
+    failpoint::hit(Point::JobAfterGo, job.role.as_str());
     tracing::info!(
         work_item = %row.task.key, role = %job.role, run = claimed.run.0, attempt = job.attempt, "an agent works"
     );

@@ -12,7 +12,7 @@ use crate::{
     failpoint::{Plant, planted},
     process::{Adopted, Cookie},
     runs::Ended,
-    store::{JobRow, ReclaimReason, RunRow},
+    store::{JobRow, ReclaimReason, RunRow, WhichGrant},
 };
 
 pub(super) async fn run(stage: Stage) {
@@ -191,7 +191,9 @@ async fn leases(stage: &Stage) -> Result<(), EngineError> {
                 "the lease's owner is gone"
             }
         };
-        if engine.force_release(&row.task.key, Actor::Reaper, None, reason, why).await?.is_some() {
+        // by now it may be another owner's, of whom nothing was judged
+        let grant = WhichGrant::Seen(lease.row.fencing);
+        if engine.force_release(&row.task.key, Actor::Reaper, None, reason, why, grant).await?.is_some() {
             engine.counters.tally().reaped[2] += u64::from(too_old);
         }
     }

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// How a task stands in its stage. Everything that does not move names a cause and a way on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "standing", rename_all = "snake_case")]
 pub enum Standing {
     /// An actor of the core acts next, at once.
@@ -60,7 +60,7 @@ impl Standing {
 }
 
 /// What is to be merged: an exact commit on an exact base.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Candidate {
     /// Head of the task branch.
     pub head: String,
@@ -71,7 +71,7 @@ pub struct Candidate {
 }
 
 /// Our record of a work item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Task {
     /// The tracker's key.
     pub key: WorkItemKey,

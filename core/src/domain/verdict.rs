@@ -110,7 +110,7 @@ impl InfraClass {
 }
 
 /// Who must answer before a gate can pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Waitee {
     /// A person, by name or role.

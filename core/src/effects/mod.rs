@@ -20,7 +20,7 @@ use crate::{
         event::Event,
     },
     engine::{Engine, EngineError, Site},
-    failpoint::{self, Plant, planted},
+    failpoint::{self, Plant, Point, planted},
     guards::Guard,
     store::{EffectRow, IntentWrite, LeaseProof, TaskRow},
 };
@@ -49,7 +49,7 @@ pub(crate) async fn perform(
         IntentWrite::Done(evidence) => return Ok(Some(EffectOutcome::Done(evidence))),
         IntentWrite::Open { id, fresh } => (id, fresh),
     };
-    failpoint::hit("effect.after_intent", kind.as_str());
+    failpoint::hit(Point::IntentAfterCommit, kind.as_str());
     let looked = if engine.store.guards().stands(Guard::ProbeFirst) {
         probe(engine, site, row, kind).await
     } else {
@@ -58,9 +58,9 @@ pub(crate) async fn perform(
     let outcome = match looked {
         Probe::Done(evidence) => EffectOutcome::Done(evidence),
         Probe::Absent => {
-            failpoint::hit("effect.before_act", kind.as_str());
+            failpoint::hit(Point::EffectBeforeAct, kind.as_str());
             let outcome = act(engine, site, row, proof, kind).await;
-            failpoint::hit("effect.after_act", kind.as_str());
+            failpoint::hit(Point::EffectAfterAct, kind.as_str());
             outcome
         }
         Probe::Impossible(why) => EffectOutcome::Moved(why),
@@ -75,7 +75,7 @@ pub(crate) async fn perform(
             if !engine.store.effect_done(proof, id, actor, evidence.clone(), events, now).await? {
                 return Ok(None);
             }
-            failpoint::hit("effect.after_done", kind.as_str());
+            failpoint::hit(Point::DoneAfterCommit, kind.as_str());
             tracing::info!(work_item = %row.task.key, effect = %kind, evidence, "effect stands");
         }
         EffectOutcome::Refused(why) | EffectOutcome::Moved(why) => {

@@ -14,7 +14,9 @@ use crate::{
         transition::Checked,
         verdict::{InfraClass, Verdict, Waitee},
     },
-    effects, gates,
+    effects,
+    failpoint::{self, Point},
+    gates,
     guards::Guard,
     store::{LeaseProof, TaskRow},
 };
@@ -186,6 +188,7 @@ impl Engine {
                     if !self.store.effect_done(proof, intent.id, actor, text, events, now).await? {
                         return Ok(Settled::Fenced);
                     }
+                    failpoint::hit(Point::SettledDone, kind.as_str());
                     tracing::info!(work_item = %row.task.key, effect = %kind, evidence, "an earlier try had done it");
                 }
                 // every act here is guarded by the outside, so asking again cannot double it
@@ -194,6 +197,7 @@ impl Engine {
                     if !self.store.effect_void(proof, intent.id, why, now).await? {
                         return Ok(Settled::Fenced);
                     }
+                    failpoint::hit(Point::SettledVoid, kind.as_str());
                 }
                 Probe::Impossible(why) => {
                     if !self.store.effect_void(proof, intent.id, why, now).await? {

@@ -4,7 +4,7 @@ use super::{Engine, EngineError, Request};
 use crate::{
     chain::chain,
     domain::{actor::Actor, ids::WorkItemKey, transition::Outcome},
-    store::{ForcedRelease, KeptCommand, PendingTrigger, ReclaimReason, Robbed, StoreError},
+    store::{ForcedRelease, KeptCommand, PendingTrigger, ReclaimReason, Robbed, StoreError, WhichGrant},
 };
 
 impl Engine {
@@ -63,8 +63,8 @@ impl Engine {
         }
     }
 
-    /// Takes a task's lease from whoever holds it and ends what its owner runs; `None` when nobody holds
-    /// it. The owner, should it live, can journal and commit nothing any more. With an effect open the
+    /// Takes a task's lease from its owner and ends what that runs; `None` when nobody holds the grant that
+    /// is meant. The owner, should it live, can journal and commit nothing any more. With an effect open the
     /// task stands until that owner has ended and the outside was asked.
     ///
     /// # Errors
@@ -76,10 +76,12 @@ impl Engine {
         who: Option<String>,
         reason: &str,
         why: ReclaimReason,
+        grant: WhichGrant,
     ) -> Result<Option<Robbed>, EngineError> {
         let row = self.store.task(key).await?.ok_or_else(|| EngineError::UnknownTask(key.clone()))?;
         let release = ForcedRelease {
             task: row.id,
+            grant,
             actor,
             who,
             reason: reason.to_owned(),

@@ -28,7 +28,7 @@ use crate::{
         transition::{Command, Outcome, Refusal},
     },
     engine::{ApproveError, CreateError, Engine, EngineError, Life, Request},
-    store::ReclaimReason,
+    store::{ReclaimReason, WhichGrant},
 };
 
 /// An action that has not ended by then goes on, and its caller is answered.
@@ -249,7 +249,15 @@ pub(super) async fn release_lease(
     let own = beginning(&engine)?;
     let action = async move {
         let why = why.unwrap_or_else(|| "released by force, no reason given".to_owned());
-        own.force_release(&row.task.key, Actor::Operator, who, &why, ReclaimReason::Forced).await
+        own.force_release(
+            &row.task.key,
+            Actor::Operator,
+            who,
+            &why,
+            ReclaimReason::Forced,
+            WhichGrant::Present,
+        )
+        .await
     };
     let Ran::Ended(robbed) = state.run(action).await? else { return Ok(under_way(&key)) };
     let Some(robbed) = robbed? else {

@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::writer::Cached;
 use super::{LeaseProof, Store, StoreError, leases, tasks};
 use crate::domain::coverage::LineCounts;
 
@@ -31,7 +32,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.writer
             .write("record_coverage", move |tx| {
-                tx.execute(
+                tx.execute_cached(
                     "INSERT INTO coverage_measured (project, revision, covered, measured, at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
                      ON CONFLICT (project, revision) DO UPDATE SET covered = ?3, measured = ?4, at_ms = ?5",
                     params![project, revision, counts.covered.cast_signed(), counts.measured.cast_signed(), at_ms],
@@ -105,7 +106,7 @@ impl Store {
                 {
                     return Ok(RatchetWrite::Kept);
                 }
-                tx.execute(
+                tx.execute_cached(
                     "INSERT INTO coverage_baseline (project, branch, revision, covered, measured, at_ms)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                      ON CONFLICT (project, branch) DO UPDATE SET revision = ?3, covered = ?4, measured = ?5, at_ms = ?6",

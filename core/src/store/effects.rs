@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::writer::Cached;
 use super::{LeaseProof, Store, StoreError, leases, tasks};
 use crate::{
     domain::{
@@ -13,6 +14,7 @@ use crate::{
         event::Event,
         ids::{Fencing, TaskId},
     },
+    failpoint::{self, Point},
     guards::{Guard, Guards},
 };
 
@@ -97,20 +99,22 @@ impl Store {
                 let grant = match last {
                     Some(row) if row.state == "done" && !proven_absent && guards.stands(Guard::JournalledDone) => return Ok(IntentWrite::Done(row.evidence.unwrap_or_default())),
                     Some(row) if row.state == "intent" => {
-                        tx.execute("UPDATE effect SET fencing = ?2, boot_id = ?3 WHERE id = ?1", params![row.id, token, boot.0])
+                        tx.execute_cached("UPDATE effect SET fencing = ?2, boot_id = ?3 WHERE id = ?1", params![row.id, token, boot.0])
                             .map_err(tasks::failed("write_intent"))?;
                         return Ok(IntentWrite::Open { id: row.id, fresh: false });
                     }
                     Some(row) => row.grant_number + 1,
                     None => 1,
                 };
-                tx.execute(
+                tx.execute_cached(
                     "INSERT INTO effect (task_id, kind, revision, grant_number, fencing, boot_id, intent_at_ms, state)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'intent')",
                     params![task.0, kind.as_str(), revision, grant, token, boot.0, at_ms],
                 )
                 .map_err(tasks::failed("write_intent"))?;
-                Ok(IntentWrite::Open { id: tx.last_insert_rowid(), fresh: true })
+                let id = tx.last_insert_rowid();
+                failpoint::hit(Point::IntentBeforeCommit, kind.as_str());
+                Ok(IntentWrite::Open { id, fresh: true })
             })
             .await
     }
@@ -136,7 +140,7 @@ impl Store {
                     return Ok(false);
                 }
                 let done = tx
-                    .execute(
+                    .execute_cached(
                         "UPDATE effect SET state = 'done', settled_at_ms = ?2, evidence = ?3 WHERE id = ?1 AND state = 'intent'",
                         params![id, at_ms, evidence],
                     )
@@ -149,7 +153,9 @@ impl Store {
                     return Ok(state == "done");
                 }
                 for event in events {
+                    let done = if let Event::EffectDone { effect, .. } = &event { Some(*effect) } else { None };
                     tasks::note(tx, task, actor, &evidence, event, at_ms)?;
+                    done.into_iter().for_each(|kind| failpoint::hit(Point::DoneBeforeCommit, kind.as_str()));
                 }
                 Ok(true)
             })
@@ -174,7 +180,7 @@ impl Store {
                 if is_fenced_off(tx, &guards, task, fencing)? {
                     return Ok(false);
                 }
-                tx.execute(
+                tx.execute_cached(
                     "UPDATE effect SET state = 'void', settled_at_ms = ?2, evidence = ?3 WHERE id = ?1 AND state = 'intent'",
                     params![id, at_ms, why],
                 )

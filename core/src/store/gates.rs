@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::writer::Cached;
 use super::{Store, StoreError, tasks};
 use crate::domain::{
     actor::Actor,
@@ -60,7 +61,7 @@ impl Store {
     pub async fn record_gate(&self, write: GateWrite) -> Result<(), StoreError> {
         self.writer
             .write("record_gate", move |tx| {
-                tx.execute(
+                tx.execute_cached(
                     "INSERT INTO gate_run (task_id, gate, verdict, class, head, base, configuration, started_at_ms, ended_at_ms, run_id, verdict_json)
                      SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
                      WHERE ?10 IS NOT NULL OR NOT EXISTS (SELECT 1 FROM (SELECT head, base, configuration, verdict_json
@@ -170,7 +171,7 @@ impl Store {
         self.writer
             .write("approve", move |tx| {
                 let new = tx
-                    .execute(
+                    .execute_cached(
                         "INSERT INTO approval (task_id, artifact, revision, who, at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
                          ON CONFLICT DO NOTHING",
                         params![task.0, artifact, revision, who, at_ms],

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use super::writer::Cached;
 use super::{Store, StoreError, runs, tasks};
 use crate::domain::{
     actor::Actor,
@@ -148,7 +149,7 @@ impl Store {
                     &boot_id,
                 )?;
                 let won = tx
-                    .execute(
+                    .execute_cached(
                         "UPDATE job SET status = 'running', run_id = ?2 WHERE id = ?1 AND status = 'queued' AND attempt = ?3",
                         params![job.id.0, run.0, job.attempt],
                     )
@@ -175,7 +176,7 @@ impl Store {
                 let attempt = if s.status == JobStatus::Queued && s.counts { job.attempt + 1 } else { job.attempt };
                 let settled = (s.status != JobStatus::Queued).then_some(s.at_ms);
                 let won = tx
-                    .execute(
+                    .execute_cached(
                         "UPDATE job SET status = ?3, attempt = ?4, not_before_ms = ?5, settled_at_ms = ?6, outcome = ?7,
                                 reason = CASE WHEN ?3 = 'queued' THEN 'attempt after: ' || ?7 ELSE reason END
                          WHERE id = ?1 AND run_id = ?2 AND status = 'running'",
@@ -262,7 +263,7 @@ pub(super) fn enqueue(
     at_ms: i64,
     reason: &str,
 ) -> Result<(), StoreError> {
-    tx.execute(
+    tx.execute_cached(
         "INSERT INTO job (task_id, project, stage, round, role, status, attempt, attempts_max, queued_at_ms, reason)
          VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 1, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
         params![
@@ -286,7 +287,7 @@ pub(super) fn cancel_open(
     at_ms: i64,
     why: &str,
 ) -> Result<(), StoreError> {
-    tx.execute(
+    tx.execute_cached(
         "UPDATE job SET status = 'cancelled', settled_at_ms = ?2, outcome = ?3
          WHERE task_id = ?1 AND status IN ('queued','running')",
         params![task.0, at_ms, why],

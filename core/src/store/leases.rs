@@ -15,6 +15,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::watch;
 
+use super::writer::Cached;
 use super::{Store, StoreError, effects, notices, pending, tasks};
 use crate::{
     domain::{
@@ -26,7 +27,7 @@ use crate::{
         stage::Edge,
         transition::parked_by_force,
     },
-    failpoint::{Plant, planted},
+    failpoint::{self, Plant, Point, planted},
     guards::Guard,
 };
 
@@ -147,11 +148,22 @@ pub enum Acquired {
     },
 }
 
-/// A lease that is to be taken from whoever holds it.
+/// Which grant of a lease is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhichGrant {
+    /// Whichever stands when it is taken: a person's word.
+    Present,
+    /// This one only: what was judged of its owner holds for nobody who came after.
+    Seen(Fencing),
+}
+
+/// A lease that is to be taken from its owner.
 #[derive(Debug, Clone)]
 pub struct ForcedRelease {
     /// Whose.
     pub task: TaskId,
+    /// Which grant.
+    pub grant: WhichGrant,
     /// Who takes it.
     pub actor: Actor,
     /// The person behind an operator.
@@ -234,7 +246,7 @@ impl Store {
                 }
                 let fencing = Fencing(present.map_or(0, |lease| lease.row.fencing.0) + 1);
                 let owner = owners.register();
-                tx.execute(
+                tx.execute_cached(
                     "INSERT INTO transition_lease (task_id, fencing, held, edge, actor, boot_id, owner, pid, start_ticks, acquired_at_ms)
                      VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                      ON CONFLICT (task_id) DO UPDATE SET fencing = ?2, held = 1, forced = 0, edge = ?3, actor = ?4, boot_id = ?5,
@@ -245,10 +257,16 @@ impl Store {
                     ],
                 )
                 .map_err(tasks::failed("acquire_lease"))?;
+                failpoint::hit(Point::LeaseBeforeCommit, edge.from.as_str());
                 let proof = LeaseProof { task, fencing: Some(fencing), _owner: Some(owner) };
                 Ok(Acquired::Granted(proof, reclaimed))
             })
             .await
+            .inspect(|answer| {
+                if matches!(answer, Acquired::Granted(..)) {
+                    failpoint::hit(Point::LeaseAfterCommit, edge.from.as_str());
+                }
+            })
     }
 
     /// A proof for a task whose lease is switched off or out of scope.
@@ -268,7 +286,7 @@ impl Store {
         self.writer.write("release_lease", move |tx| release_if_current(tx, task, fencing).map(drop)).await
     }
 
-    /// Takes a lease away, whoever holds it; `None` when nobody does. With an effect open the task is
+    /// Takes a lease away; `None` when nobody holds it, or another grant than the one that is meant. With an effect open the task is
     /// parked: its robbed owner may be in the middle of the act, and nobody is granted the edge while
     /// that owner lives.
     ///
@@ -280,11 +298,15 @@ impl Store {
             .writer
             .write("force_release", move |tx| {
                 let (task, at_ms) = (release.task, release.at_ms);
-                let Some(lease) = select(tx, task)?.filter(|lease| lease.held) else { return Ok(None) };
+                let meant = |lease: &Stored| match release.grant {
+                    WhichGrant::Present => lease.held,
+                    WhichGrant::Seen(fencing) => lease.held && lease.row.fencing == fencing,
+                };
+                let Some(lease) = select(tx, task)?.filter(meant) else { return Ok(None) };
                 // the token grows, so that whoever held it can neither journal nor commit
-                tx.execute(
-                    "UPDATE transition_lease SET held = 0, forced = 1, fencing = fencing + 1 WHERE task_id = ?1 AND held = 1",
-                    [task.0],
+                tx.execute_cached(
+                    "UPDATE transition_lease SET held = 0, forced = 1, fencing = fencing + 1 WHERE task_id = ?1 AND fencing = ?2 AND held = 1",
+                    params![task.0, lease.row.fencing.0],
                 )
                 .map_err(tasks::failed("force_release"))?;
                 let liveness = judge(&lease.row, &boot, &owners);
@@ -341,7 +363,7 @@ pub(super) fn release_if_current(
     task: TaskId,
     fencing: Fencing,
 ) -> Result<bool, StoreError> {
-    tx.execute(
+    tx.execute_cached(
         "UPDATE transition_lease SET held = 0 WHERE task_id = ?1 AND fencing = ?2 AND held = 1",
         params![task.0, fencing.0],
     )

@@ -41,6 +41,7 @@ pub use inline::{MemoryFile, Passage, StorePoint, StorePoints};
 pub use jobs::{ClaimedJob, JobRow, JobSettlement};
 pub use leases::{
     Acquired, ForcedRelease, HeldLease, LeaseProof, OwnerRegistration, OwnerRegistry, ReclaimReason, Robbed,
+    WhichGrant,
 };
 pub use migrate::SCHEMA;
 pub use notices::NoticeRow;

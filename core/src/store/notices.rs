@@ -2,6 +2,7 @@
 
 use rusqlite::{Transaction, params};
 
+use super::writer::Cached;
 use super::{Store, StoreError, tasks};
 use crate::domain::{ids::TaskId, notice::Notice};
 
@@ -28,7 +29,7 @@ pub(super) fn insert(
     notice: &Notice,
     at_ms: i64,
 ) -> Result<(), StoreError> {
-    tx.execute(
+    tx.execute_cached(
         "INSERT INTO notice (task_id, what, at_ms) VALUES (?1, ?2, ?3)",
         params![task.0, tasks::json(notice)?, at_ms],
     )
@@ -79,7 +80,7 @@ impl Store {
     pub async fn notice_told(&self, id: i64, at_ms: i64) -> Result<bool, StoreError> {
         self.writer
             .write("notice_told", move |tx| {
-                tx.execute(
+                tx.execute_cached(
                     "UPDATE notice SET told_at_ms = ?2 WHERE id = ?1 AND told_at_ms IS NULL",
                     params![id, at_ms],
                 )

@@ -5,6 +5,7 @@
 
 use rusqlite::{Transaction, params};
 
+use super::writer::Cached;
 use super::{Store, StoreError, leases, tasks};
 use crate::{
     domain::{
@@ -44,7 +45,7 @@ pub struct KeptCommand {
 /// Keeps an actor's trigger, in the transaction that deferred it: whoever ends the lease after it
 /// finds it.
 pub(super) fn keep(tx: &Transaction<'_>, task: TaskId, actor: Actor, at_ms: i64) -> Result<(), StoreError> {
-    tx.execute(
+    tx.execute_cached(
         "INSERT INTO pending_trigger (task_id, actor, stored_at_ms) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
         params![task.0, actor.as_str(), at_ms],
     )
@@ -92,7 +93,7 @@ impl Store {
                     if leases::has_live_owner(tx, task, &boot, &owners)? {
                         continue;
                     }
-                    tx.execute(
+                    tx.execute_cached(
                         "DELETE FROM pending_trigger WHERE task_id = ?1 AND actor = ?2",
                         params![task.0, actor],
                     )
@@ -120,7 +121,7 @@ impl Store {
         };
         self.writer
             .write("keep_command", move |tx| {
-                tx.execute(
+                tx.execute_cached(
                     "INSERT INTO kept_command (task_id, command, detail, who, why, stored_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                      ON CONFLICT (task_id) DO UPDATE SET command = ?2, detail = ?3, who = ?4, why = ?5, stored_at_ms = ?6",
                     params![kept.task.0, word, detail, kept.who, kept.why, at_ms],
@@ -138,7 +139,7 @@ impl Store {
     pub async fn forget_command(&self, task: TaskId) -> Result<(), StoreError> {
         self.writer
             .write("forget_command", move |tx| {
-                tx.execute("DELETE FROM kept_command WHERE task_id = ?1", [task.0])
+                tx.execute_cached("DELETE FROM kept_command WHERE task_id = ?1", [task.0])
                     .map(drop)
                     .map_err(tasks::failed("forget_command"))
             })

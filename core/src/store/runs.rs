@@ -3,6 +3,7 @@
 use orch_contract::ProcessKind;
 use rusqlite::{Connection, Row, Transaction, params};
 
+use super::writer::Cached;
 use super::{Store, StoreError, tasks};
 use crate::domain::ids::{BootId, JobId, RunId, TaskId};
 
@@ -118,7 +119,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         self.writer
             .write("record_run_started", move |tx| {
-                tx.execute(
+                tx.execute_cached(
                     "UPDATE run SET supervisor_pid = ?2, supervisor_start_ticks = ?3, started_at_ms = ?4
                      WHERE id = ?1 AND ended_at_ms IS NULL AND (job_id IS NULL OR EXISTS
                        (SELECT 1 FROM job WHERE job.id = run.job_id AND job.run_id = run.id AND job.status = 'running'))",
@@ -142,7 +143,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.writer
             .write("record_run_ended", move |tx| {
-                tx.execute(
+                tx.execute_cached(
                     "UPDATE run SET ended_at_ms = ?2, outcome = ?3, exit_code = ?4, swept_processes = ?5,
                             surviving_processes = ?6, cost_microusd = ?7, exit_recorded_at_ms = ?8
                      WHERE id = ?1 AND ended_at_ms IS NULL",
@@ -195,7 +196,7 @@ impl Store {
 }
 
 pub(super) fn insert(tx: &Transaction<'_>, new: &NewRun, boot_id: &BootId) -> Result<RunId, StoreError> {
-    tx.execute(
+    tx.execute_cached(
         "INSERT INTO run (job_id, task_id, kind, attempt, cookie, command, boot_id, created_at_ms, timeout_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::writer::Cached;
 use super::{LeaseProof, OwnerRegistry, Store, StoreError, leases, tasks};
 use crate::{
     domain::{
@@ -47,7 +48,7 @@ impl Store {
                     return Ok(Ok(()));
                 }
                 // who came first goes first: whoever asks is put in the row, and only its head is granted
-                tx.execute(
+                tx.execute_cached(
                     "INSERT INTO merge_waiter (project, branch, task_id, since_ms) VALUES (?1, ?2, ?3, ?4)
                      ON CONFLICT DO NOTHING",
                     params![project, branch, task.0, at_ms],
@@ -74,9 +75,9 @@ impl Store {
                 if first != task.0 {
                     return Ok(Err(TaskId(first)));
                 }
-                tx.execute("DELETE FROM merge_waiter WHERE task_id = ?1", [task.0])
+                tx.execute_cached("DELETE FROM merge_waiter WHERE task_id = ?1", [task.0])
                     .map_err(tasks::failed("take_merge_slot"))?;
-                tx.execute(
+                tx.execute_cached(
                     "INSERT INTO merge_slot (project, branch, task_id, boot_id, taken_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)
                      ON CONFLICT (project, branch) DO UPDATE SET task_id = ?3, boot_id = ?4, taken_at_ms = ?5",
                     params![project, branch, task.0, boot.0, at_ms],
@@ -95,7 +96,7 @@ impl Store {
         self.writer
             .write("free_merge_slot", move |tx| {
                 // a new owner of the same task keeps what it holds
-                tx.execute(
+                tx.execute_cached(
                     "DELETE FROM merge_slot WHERE task_id = ?1 AND NOT EXISTS
                      (SELECT 1 FROM transition_lease WHERE task_id = ?1 AND held = 1)",
                     [task.0],

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
 
+use super::writer::Cached;
 use super::{LeaseProof, Store, StoreError, jobs, leases};
 use crate::{
     domain::{
@@ -13,6 +14,7 @@ use crate::{
         task::{self, Standing, Task},
         verdict::Waitee,
     },
+    failpoint::{self, Point},
     guards::Guard,
 };
 
@@ -119,7 +121,7 @@ impl Store {
                 event: Event::Created { key: new.key, project: new.project, title: new.title.clone(), body: new.body },
             };
             let task = task::apply(None, &stored)?;
-            tx.execute(
+            tx.execute_cached(
                 "INSERT INTO task (work_item, project, stage, standing, round, version, created_at_ms, updated_at_ms, row_json, due_at_ms)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9)",
                 params![
@@ -131,7 +133,7 @@ impl Store {
             let id = TaskId(tx.last_insert_rowid());
             insert_event(tx, id, &stored)?;
             count(tx, &task, 1)?;
-            tx.execute(
+            tx.execute_cached(
                 "INSERT INTO tracker_item (work_item, title, state, changed_at_ms) VALUES (?1, ?2, 'open', ?3)
                  ON CONFLICT (work_item) DO NOTHING",
                 params![key, new.title, at_ms],
@@ -178,9 +180,16 @@ impl Store {
                 if let Some((role, attempts_max)) = write.enqueue {
                     jobs::enqueue(tx, &row, role, attempts_max, write.at_ms, &write.reason)?;
                 }
-                Ok(Some(row))
+                let left = left_stage(&write.events);
+                left.into_iter().for_each(|stage| failpoint::hit(Point::StageBeforeCommit, stage.as_str()));
+                Ok(Some((row, left)))
             })
             .await
+            .map(|written| {
+                let (row, left) = written?;
+                left.into_iter().for_each(|stage| failpoint::hit(Point::StageAfterCommit, stage.as_str()));
+                Some(row)
+            })
     }
 
     /// One task by key.
@@ -283,6 +292,14 @@ pub(super) fn append(tx: &Transaction<'_>, write: &CommitWrite) -> Result<Option
     Ok(Some(TaskRow { id: row.id, task }))
 }
 
+/// The stage that a decision leaves, if it leaves one.
+fn left_stage(events: &[Event]) -> Option<Stage> {
+    events.iter().find_map(|event| {
+        let (Event::Entered { from, .. } | Event::RolledBack { from, .. }) = event else { return None };
+        Some(*from)
+    })
+}
+
 /// A note in history that changes no stage: appended to whatever stands there.
 pub(super) fn note(
     tx: &Transaction<'_>,
@@ -370,7 +387,7 @@ fn update_row(tx: &Transaction<'_>, id: TaskId, before: &Task, task: &Task) -> R
         }
         Standing::Waiting { .. } | Standing::Blocked { .. } | Standing::Finished {} => None,
     };
-    tx.execute(
+    tx.execute_cached(
         "UPDATE task SET stage = :stage, standing = :standing, due_at_ms = :due, round = :round, version = :version,
                 updated_at_ms = :updated, row_json = :row WHERE id = :id",
         named_params! {
@@ -387,7 +404,7 @@ fn update_row(tx: &Transaction<'_>, id: TaskId, before: &Task, task: &Task) -> R
 }
 
 fn count(tx: &Transaction<'_>, task: &Task, by: i64) -> Result<(), StoreError> {
-    tx.execute(
+    tx.execute_cached(
         "INSERT INTO stage_count (stage, standing, tasks) VALUES (?1, ?2, ?3)
          ON CONFLICT (stage, standing) DO UPDATE SET tasks = tasks + ?3",
         params![task.stage.as_str(), task.standing.as_str(), by],
@@ -397,7 +414,7 @@ fn count(tx: &Transaction<'_>, task: &Task, by: i64) -> Result<(), StoreError> {
 }
 
 fn insert_event(tx: &Transaction<'_>, id: TaskId, stored: &StoredEvent) -> Result<(), StoreError> {
-    tx.execute(
+    tx.execute_cached(
         "INSERT INTO event (task_id, seq, at_ms, actor, who, reason, event) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![id.0, stored.seq, stored.at_ms, stored.actor.as_str(), stored.who, stored.reason, json(&stored.event)?],
     )

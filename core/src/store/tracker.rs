@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::writer::Cached;
 use super::{Store, StoreError, tasks};
 
 /// A work item as the local tracker keeps it.
@@ -46,7 +47,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         self.writer
             .write("end_tracker_item", move |tx| {
-                tx.execute(
+                tx.execute_cached(
                     "UPDATE tracker_item SET state = ?2, closed_by = ?3, changed_at_ms = ?4 WHERE work_item = ?1 AND state = 'open'",
                     params![key, state, by, at_ms],
                 )

@@ -24,6 +24,24 @@ const BUSY_TIMEOUT_MS: u64 = 5_000;
 /// The log is cut back to this size after a checkpoint.
 const JOURNAL_SIZE_LIMIT_BYTES: i64 = 16 * 1024 * 1024;
 
+/// Statements that a connection keeps compiled: more than the store has.
+const STATEMENTS_KEPT: usize = 128;
+
+/// A write whose statement is compiled once a connection, and not once a call.
+pub(super) trait Cached {
+    /// As `execute`.
+    ///
+    /// # Errors
+    /// [`rusqlite::Error`].
+    fn execute_cached(&self, sql: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<usize>;
+}
+
+impl Cached for Connection {
+    fn execute_cached(&self, sql: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<usize> {
+        self.prepare_cached(sql)?.execute(parameters)
+    }
+}
+
 type Job = Box<dyn FnOnce(&mut Option<Connection>, &Path) + Send>;
 
 pub(super) enum Message {
@@ -194,6 +212,6 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     set("synchronous", &"FULL").map_err(fail)?;
     set("foreign_keys", &true).map_err(fail)?;
     set("journal_size_limit", &JOURNAL_SIZE_LIMIT_BYTES).map_err(fail)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     Ok(connection)
 }

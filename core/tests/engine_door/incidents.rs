@@ -11,7 +11,7 @@ use orch_core::{
         task::Standing,
         transition::{Command, Outcome},
     },
-    store::{KeptCommand, ReclaimReason},
+    store::{KeptCommand, ReclaimReason, WhichGrant},
 };
 
 use crate::support::{Setup, World, blocked, key};
@@ -174,7 +174,14 @@ async fn a_lease_taken_in_the_middle_of_an_effect_parks_the_task_until_its_owner
     world.until("at_work").await;
     let taken = world
         .engine
-        .force_release(&key(1), Actor::Operator, Some("ada".into()), "it hangs", ReclaimReason::Forced)
+        .force_release(
+            &key(1),
+            Actor::Operator,
+            Some("ada".into()),
+            "it hangs",
+            ReclaimReason::Forced,
+            WhichGrant::Present,
+        )
         .await
         .unwrap()
         .unwrap();

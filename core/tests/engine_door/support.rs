@@ -25,7 +25,10 @@ use orch_core::{
     process::short::{self, EndStatus, ShortCommand},
     projects::Projects,
     runs::Runs,
-    store::{Acquired, ForcedRelease, Identity, JobSettlement, LeaseProof, ReclaimReason, Store, TaskRow},
+    store::{
+        Acquired, ForcedRelease, Identity, JobSettlement, LeaseProof, ReclaimReason, Store, TaskRow,
+        WhichGrant,
+    },
 };
 use orch_settings::Strings;
 
@@ -482,6 +485,7 @@ impl World {
     /// The lease is taken from its owner, and nothing that it runs is ended.
     pub(crate) async fn rob(&self, number: u32) {
         let release = ForcedRelease {
+            grant: WhichGrant::Present,
             task: self.row(number).await.id,
             actor: Actor::Operator,
             who: Some("ada".into()),

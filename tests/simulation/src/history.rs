@@ -25,7 +25,9 @@ use orch_core::{
     projects::Projects,
     runs::Runs,
     serve,
-    store::{CommitWrite, Expected, Identity, MemoryFile, NewTask, ReclaimReason, Store, StoreError},
+    store::{
+        CommitWrite, Expected, Identity, MemoryFile, NewTask, ReclaimReason, Store, StoreError, WhichGrant,
+    },
 };
 use orch_settings::Strings;
 use tokio::task::JoinHandle;
@@ -613,6 +615,7 @@ impl History<'_> {
                             Some("ann".to_owned()),
                             "as I say",
                             ReclaimReason::Forced,
+                            WhichGrant::Present,
                         )
                         .await?;
                     Ok(())

@@ -131,7 +131,12 @@ async fn a_forced_release_fences_the_holder_off_though_it_lives() {
 }
 
 async fn rob(store: &Store, task: TaskId) -> Option<Robbed> {
+    take(store, task, WhichGrant::Present).await
+}
+
+async fn take(store: &Store, task: TaskId, grant: WhichGrant) -> Option<Robbed> {
     let release = ForcedRelease {
+        grant,
         task,
         actor: Actor::Operator,
         who: Some("ada".into()),
@@ -140,6 +145,25 @@ async fn rob(store: &Store, task: TaskId) -> Option<Robbed> {
         at_ms: 9,
     };
     store.force_release(release).await.unwrap()
+}
+
+/// The reaper judged an owner dead, and was late: the lease was reclaimed and walked on with meanwhile.
+#[tokio::test]
+async fn what_was_judged_of_one_owner_takes_nothing_from_the_next() {
+    let fixture = Fixture::new();
+    let row = fixture.task(1).await;
+    drop(granted(&fixture.store, row.id).await);
+    let judged = fixture.store.held_leases().await.unwrap().remove(0);
+    assert_eq!(judged.liveness, OwnerLiveness::DeadOwner);
+    let next = granted(&fixture.store, row.id).await;
+    let before = fixture.store.task_by_id(row.id).await.unwrap();
+    let late = WhichGrant::Seen(judged.row.fencing);
+    assert_eq!(take(&fixture.store, row.id, late).await, None);
+    assert_eq!(fixture.store.task_by_id(row.id).await.unwrap(), before, "nothing is written");
+    let intent = fixture.store.write_intent(&next, EffectKind::StartDeploy, "r".into(), false, 1).await;
+    assert!(matches!(intent.unwrap(), IntentWrite::Open { .. }), "the healthy owner goes on");
+    let present = WhichGrant::Seen(next.fencing().unwrap());
+    assert_eq!(take(&fixture.store, row.id, present).await, Some(Robbed { owner_lives: true, parked: true }));
 }
 
 #[tokio::test]
