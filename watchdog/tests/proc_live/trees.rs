@@ -21,7 +21,7 @@ fn facts(notice: &orch_watchdog::cases::Notice) -> &ProcessFacts {
     }
 }
 
-fn member_ids(family: &orch_watchdog::observe::Family) -> Vec<ProcessId> {
+pub(crate) fn member_ids(family: &orch_watchdog::observe::Family) -> Vec<ProcessId> {
     let id = |member: &orch_watchdog::observe::Member| ProcessId {
         pid: member.key.pid,
         start_ticks: member.key.start_ticks,

@@ -5,11 +5,11 @@
 //! That is how such workers are met in life.
 
 use orch_tests::sample::{Sample, shared_venv};
-use orch_watchdog::observe::Family;
 use orch_watchdog::signals::{Facts, SPINNING_SHARE, Severity, SignalKind};
 use proc_identity::{ProcessId, read_cmdline, read_stat};
 use tempfile::TempDir;
 
+use crate::trees::member_ids;
 use crate::zoo::{Watch, Zoo, end, id_of, root, wait_for};
 
 /// Each keeps a worker busy for longer than anybody waits, and leaves a file that says that it began to.
@@ -57,14 +57,6 @@ fn controller_below(top: i32) -> Option<ProcessId> {
     children(top).into_iter().find(is_run).map(id_of)
 }
 
-fn ids(family: &Family) -> Vec<ProcessId> {
-    let id = |member: &orch_watchdog::observe::Member| ProcessId {
-        pid: member.key.pid,
-        start_ticks: member.key.start_ticks,
-    };
-    family.members.iter().map(id).collect()
-}
-
 /// The workers, once both are there and burn.
 fn burning(watch: &mut Watch, run: &Run) -> Vec<ProcessId> {
     let begun = |name: &str| run.folder.path().join("suite").join(name).exists();
@@ -77,7 +69,8 @@ fn burning(watch: &mut Watch, run: &Run) -> Vec<ProcessId> {
     assert_eq!(family.key.pid, run.controller.pid);
     let is_python =
         |id: &ProcessId| read_stat(root(), id.pid).is_ok_and(|stat| stat.comm.starts_with(b"python"));
-    let workers: Vec<ProcessId> = ids(&family).into_iter().filter(|id| *id != run.controller).collect();
+    let workers: Vec<ProcessId> =
+        member_ids(&family).into_iter().filter(|id| *id != run.controller).collect();
     assert!(workers.iter().all(is_python), "{family:?}");
     workers
 }
