@@ -8,8 +8,8 @@ use std::path::Path;
 use procfs::prelude::FromRead;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::ProcError;
 use crate::reading::read_whole;
+use crate::{ProcError, number};
 
 /// Text read from a host-wide file is cut here; the longest, meminfo, has some 2 KiB.
 const HOST_FILE_CAP_BYTES: usize = 64 * 1024;
@@ -190,8 +190,11 @@ pub fn read_memory(root: &Path) -> Result<Memory, ProcError> {
 /// # Errors
 /// As reading the file; [`ProcError::Malformed`] when the field is no pid.
 pub fn last_pid(root: &Path) -> Result<i32, ProcError> {
-    let text = host_file(root, "loadavg")?;
-    let last = text.split_ascii_whitespace().next_back().and_then(|word| word.parse().ok());
+    last_pid_of(host_file(root, "loadavg")?.as_bytes())
+}
+
+pub(crate) fn last_pid_of(loadavg: &[u8]) -> Result<i32, ProcError> {
+    let last = number::words(loadavg).last().and_then(number::pid);
     last.ok_or(ProcError::Malformed { file: "loadavg", field: "last pid" })
 }
 

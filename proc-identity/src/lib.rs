@@ -1,7 +1,7 @@
 //! Who a process is, and what the kernel says about it.
 //!
 //! Responsible for: the identity (pid, start ticks); parsing `stat`, `status`, `limits`, `cgroup`; reading them below
-//! any proc root; the directory pass over all processes; the scan by run cookie; the host facts that give these
+//! any proc root; the directory pass over all processes, or over the newest of them; the scan by run cookie; the host facts that give these
 //! numbers a meaning (boot id, clock ticks, clocks, memory, pressure).
 //!
 //! Not responsible for: judging (what is an orphan, what is stuck), signalling, remembering between two passes.
@@ -9,6 +9,7 @@
 //! Invariants: what could not be read is an error or a count, never an absent process; no parser panics on any bytes;
 //! nothing but the files named in [`reading`] is opened, and those are readable without any capability.
 
+mod census;
 pub mod cgroup;
 mod error;
 pub mod host;
@@ -21,6 +22,7 @@ pub mod scan;
 mod stat;
 mod status;
 
+pub use census::Births;
 pub use cgroup::CgroupLine;
 pub use error::ProcError;
 pub use identity::{Liveness, ProcessId};

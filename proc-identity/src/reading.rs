@@ -10,6 +10,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom, openat, seek};
 use rustix::io::Errno;
 
+use crate::census::{Layout, Learnt};
 use crate::cgroup::{self, CgroupLine};
 use crate::{FileLocks, Inside, Liveness, ProcError, ProcessId, Stat, Status, number};
 
@@ -40,9 +41,11 @@ impl Cmdline {
 /// An open proc tree with buffers that are reused from read to read.
 #[derive(Debug)]
 pub struct ProcRoot {
-    directory: OwnedFd,
-    names: Vec<u8>,
-    text: Vec<u8>,
+    pub(crate) directory: OwnedFd,
+    pub(crate) names: Vec<u8>,
+    pub(crate) text: Vec<u8>,
+    /// Of the last whole pass.
+    pub(crate) layout: Option<Layout>,
 }
 
 impl ProcRoot {
@@ -53,7 +56,7 @@ impl ProcRoot {
     pub fn open(root: &Path) -> Result<Self, ProcError> {
         let directory =
             openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { directory, names: Vec::new(), text: Vec::with_capacity(FILE_BUFFER_BYTES) })
+        Ok(Self { directory, names: Vec::new(), text: Vec::with_capacity(FILE_BUFFER_BYTES), layout: None })
     }
 
     /// One pass over the directory: replaces the content of `found` by (pid, inode) of every process, in the kernel's
@@ -63,13 +66,17 @@ impl ProcRoot {
     /// As getdents; then `found` is empty, since half a list is not a list.
     pub fn list_pids(&mut self, found: &mut Vec<(i32, u64)>) -> Result<(), ProcError> {
         found.clear();
+        self.layout = None;
         self.names.reserve(DIRECTORY_BUFFER_BYTES);
         seek(&self.directory, SeekFrom::Start(0))?;
         let mut entries = RawDir::new(&self.directory, self.names.spare_capacity_mut());
+        let mut learnt = Learnt::default();
         while let Some(entry) = entries.next() {
             match entry {
                 Ok(entry) => {
-                    if let Some(pid) = directory_pid(entry.file_name().to_bytes()) {
+                    let pid = directory_pid(entry.file_name().to_bytes());
+                    learnt.take(pid, &entry);
+                    if let Some(pid) = pid {
                         found.push((pid, entry.ino()));
                     }
                 }
@@ -79,6 +86,7 @@ impl ProcRoot {
                 }
             }
         }
+        self.layout = Some(learnt.layout());
         Ok(())
     }
 
@@ -165,13 +173,21 @@ impl ProcRoot {
     fn fill(&mut self, pid: i32, name: &'static str, cap_bytes: usize) -> Result<bool, ProcError> {
         let mut path = [0_u8; 32];
         let path = relative_path(&mut path, pid, name).ok_or(ProcError::Gone)?;
+        self.fill_at(path, cap_bytes)
+    }
+
+    pub(crate) fn fill_at(&mut self, path: &[u8], cap_bytes: usize) -> Result<bool, ProcError> {
         let file = openat(&self.directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         drain(&file, &mut self.text, cap_bytes)
     }
 }
 
 /// `<pid>/<name>` in a buffer on the stack. A pid below 1 names no process, least of all a path.
-fn relative_path<'buffer>(buffer: &'buffer mut [u8; 32], pid: i32, name: &str) -> Option<&'buffer [u8]> {
+pub(crate) fn relative_path<'buffer>(
+    buffer: &'buffer mut [u8; 32],
+    pid: i32,
+    name: &str,
+) -> Option<&'buffer [u8]> {
     use std::io::Write;
     if pid < 1 {
         return None;
@@ -182,7 +198,7 @@ fn relative_path<'buffer>(buffer: &'buffer mut [u8; 32], pid: i32, name: &str) -
     buffer.get(..32 - free)
 }
 
-fn directory_pid(name: &[u8]) -> Option<i32> {
+pub(crate) fn directory_pid(name: &[u8]) -> Option<i32> {
     // most other entries begin with a letter, so this is one comparison for them
     if name.first()?.is_ascii_digit() { number::pid(name) } else { None }
 }

@@ -135,3 +135,38 @@ fn a_cookie_is_inherited_and_found_by_the_scan() {
     drop(child);
     assert!(pids_with_cookie(root(), cookie).expect("scan").marked.is_empty());
 }
+
+#[test]
+fn the_link_count_and_a_part_of_the_directory_say_what_a_whole_pass_says() {
+    let mut proc = ProcRoot::open(root()).expect("proc");
+    assert_eq!(proc.processes().expect("links"), None, "nothing is known before a pass");
+    let before = proc.births().expect("births");
+    assert_eq!(proc.list_between(before.last_pid, i32::MAX, &mut Vec::new()).expect("part"), None);
+
+    let children: Vec<Guard> = (0..300).map(|_| sleeper()).collect();
+    let pids: Vec<i32> = children.iter().map(|child| pid_of(&child.0)).collect();
+    let (mut whole, mut part) = (Vec::new(), Vec::new());
+    // others come and go: a look during which nobody did is wanted
+    until("a quiet moment", || {
+        let start = proc.births().expect("births");
+        proc.list_pids(&mut whole).expect("listing");
+        assert_eq!(proc.list_between(before.last_pid, start.last_pid, &mut part).expect("part"), Some(()));
+        let all = proc.processes().expect("links").expect("known after a pass");
+        proc.births().expect("births") == start && all == whole.len() as u64
+    });
+    let in_whole: Vec<(i32, u64)> = whole
+        .iter()
+        .copied()
+        .filter(|(pid, _)| (before.last_pid + 1..=proc.births().expect("births").last_pid).contains(pid))
+        .collect();
+    assert_eq!(part, in_whole);
+    for pid in &pids {
+        assert!(part.iter().any(|(there, _)| there == pid), "{pid} is missing in the part");
+        assert!(proc.shows(*pid));
+    }
+    let middle = pids.get(150).copied().expect("300 children");
+    proc.list_between(middle, middle, &mut part).expect("part");
+    assert!(part.is_empty(), "nobody stands above a pid and up to it");
+    drop(children);
+    assert!(pids.iter().all(|pid| !proc.shows(*pid)));
+}

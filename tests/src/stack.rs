@@ -283,6 +283,20 @@ impl Stack {
         self.watchdog = None;
     }
 
+    /// Of how many entities the watchdog's state file holds notices that some channel has not taken: what a start
+    /// after a kill would send (again).
+    ///
+    /// # Errors
+    /// When the file is not there, or not as expected.
+    pub fn undelivered(&self) -> Result<usize> {
+        let folder =
+            self.watchdog_settings.get("WATCHDOG_STATE_DIR").context("the watchdog has a state directory")?;
+        let state: serde_json::Value =
+            serde_json::from_slice(&fs::read(Path::new(folder).join("state.json"))?)?;
+        let entries = state.pointer("/state/outbox/entries").and_then(serde_json::Value::as_array);
+        Ok(entries.context("the state has no outbox")?.len())
+    }
+
     /// Ask the watchdog to end and wait for it.
     ///
     /// # Errors

@@ -124,7 +124,7 @@ impl ProcSource for ProcWatch {
                     memory: Some(open.earlier.as_ref().unwrap_or(open.collector.memory()).clone()),
                     ends_unwatched: Some(open.ends.unwatched() as u64),
                     blind: Some(blindness(open.collector.self_check()).is_some()),
-                    reads: counters.reads() + counters.listings,
+                    reads: counters.reads(),
                     read_errors: ReadFailure::ALL.map(|reason| match reason {
                         ReadFailure::Denied => counters.denied,
                         ReadFailure::Malformed => counters.malformed,

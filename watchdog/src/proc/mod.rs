@@ -1,6 +1,6 @@
 //! The process collector: what runs on this host that matches, who belongs to it, where it came from, who owns it.
 //!
-//! The rim (`scan`, `reader`, `detail`, `selfcheck`, `endwatch`) reads; the middle (`shape`, `redact`, `table`,
+//! The rim (`scan`, `recount`, `reader`, `detail`, `selfcheck`, `endwatch`) reads; the middle (`shape`, `redact`, `table`,
 //! `family`, `lineage`, `container`, `ownership`) decides without I/O and without a clock.
 //!
 //! Nothing here opens another process's environment, memory, maps or descriptors, and nothing sends a signal.
@@ -17,6 +17,7 @@ pub mod lineage;
 mod outlook;
 pub mod ownership;
 pub mod reader;
+mod recount;
 pub mod redact;
 pub mod runs;
 pub mod scan;

@@ -12,6 +12,7 @@ use proc_identity::{ProcError, host};
 use super::detail::Details;
 use super::family::ProcMemory;
 use super::reader::Root;
+use super::recount::own_namespace;
 use super::runs::RunMembers;
 use super::scan::{Collector, StartError, own_pid};
 use super::selfcheck::{Answer, SelfCheck};
@@ -35,6 +36,7 @@ impl Collector {
         let boot_id = host::boot_id(self.reader.path())
             .map_err(|error| format!("read boot id below {}: {error}", path()))?;
         self.own_pid = own_pid(self.reader.path());
+        self.own_namespace = own_namespace(&mut self.reader, self.own_pid);
         let fresh = SelfCheck::run(&mut self.reader, &mut self.uncompared);
         self.check = self.check.renewed(fresh);
         if boot_id != self.boot_id {

@@ -1,13 +1,13 @@
 //! Reads of the proc tree, counted.
 //!
 //! The one place of the watchdog that opens a process's files, and the list of what it may open: `stat`, `status`,
-//! `cmdline`, `limits`, `cgroup`. A pid that vanishes between two reads is normal and counted as such. It judges
+//! `cmdline`, `limits`, `cgroup`; of the host the counts in `stat` and `loadavg`. A pid that vanishes between two reads is normal and counted as such. It judges
 //! nothing and remembers nothing but counts.
 
 use std::path::{Path, PathBuf};
 
 use proc_identity::{
-    CgroupLine, Cmdline, FileLocks, Inside, Liveness, ProcError, ProcRoot, ProcessId, Stat, Status,
+    Births, CgroupLine, Cmdline, FileLocks, Inside, Liveness, ProcError, ProcRoot, ProcessId, Stat, Status,
 };
 
 /// `f_type` of a proc file system (linux/magic.h).
@@ -19,8 +19,10 @@ pub const CMDLINE_BYTES: usize = 16 * 1024;
 /// How many reads there were, by file, and how many failed, by kind. They only grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Passes over the directory.
+    /// Passes over the whole directory.
     pub listings: u64,
+    /// Looks at a part of it, and at the host's counts.
+    pub parts: u64,
     /// Reads of `stat`.
     pub stat: u64,
     /// Reads of `cmdline`.
@@ -42,10 +44,10 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Reads of any file of a process.
+    /// Reads of any file, and of the directory.
     #[must_use]
     pub fn reads(&self) -> u64 {
-        self.stat + self.cmdline + self.status + self.limits + self.cgroup
+        self.listings + self.parts + self.stat + self.cmdline + self.status + self.limits + self.cgroup
     }
 }
 
@@ -117,6 +119,44 @@ impl Reader {
         self.counters.listings += 1;
         let listed = self.root.list_pids(pairs);
         self.count(listed)
+    }
+
+    /// The processes above one pid and up to another: see [`ProcRoot::list_between`].
+    ///
+    /// # Errors
+    /// As [`ProcRoot::list_between`].
+    pub fn list_between(
+        &mut self,
+        after: i32,
+        last: i32,
+        pairs: &mut Vec<(i32, u64)>,
+    ) -> Result<Option<()>, ProcError> {
+        self.counters.parts += 1;
+        let listed = self.root.list_between(after, last, pairs);
+        self.count(listed)
+    }
+
+    /// What the kernel counts of births: see [`ProcRoot::births`].
+    ///
+    /// # Errors
+    /// As [`ProcRoot::births`].
+    pub fn births(&mut self) -> Result<Births, ProcError> {
+        self.counters.parts += 1;
+        self.root.births()
+    }
+
+    /// How many processes there are: see [`ProcRoot::processes`].
+    ///
+    /// # Errors
+    /// As [`ProcRoot::processes`].
+    pub fn processes(&self) -> Result<Option<u64>, ProcError> {
+        self.root.processes()
+    }
+
+    /// Whether this reader is shown the folder of a process.
+    #[must_use]
+    pub fn shows(&self, pid: i32) -> bool {
+        self.root.shows(pid)
     }
 
     /// `stat`.

@@ -1,6 +1,6 @@
 //! The collector: one pass over `/proc` becomes a [`ProcObservation`].
 //!
-//! Responsible for what is read when. One directory pass yields (pid, inode); an unchanged pair is the same process
+//! Responsible for what is read when. A listing (`recount`) yields (pid, inode); an unchanged pair is the same process
 //! and costs nothing; a new one costs a `stat` and a command line. `exec` changes a command line without a word, so
 //! those of unmatched processes are read again at their second and fourth pass, when their age crosses a threshold,
 //! and in rotation. Matched families are read in every pass. Which processes belong together, what their lineage is
@@ -21,6 +21,7 @@ use super::family::{self, Cookies, FamilyMemory, Grouping, Matched, ProcMemory};
 use super::hint::{CoreHint, Roles, Shift};
 use super::lineage::Host;
 use super::reader::{Counters, Reader};
+use super::recount::{self, Recount};
 use super::runs::{self, RunMembers};
 use super::selfcheck::{Answer, InodeScheme, SelfCheck};
 use super::shape::{Pattern, Shape};
@@ -113,6 +114,9 @@ pub struct Collector {
     pub(super) unsettled: bool,
     /// Our own pid as this tree shows it: what we were asked to look for stands on our own command line.
     pub(super) own_pid: Option<i32>,
+    /// Whether that is our pid in our own namespace.
+    pub(super) own_namespace: bool,
+    pub(super) recount: Recount,
 }
 
 /// Reads of changed processes that came to nothing, in one pass.
@@ -146,6 +150,7 @@ impl Collector {
         let mut uncompared = Vec::new();
         let check = SelfCheck::run(&mut reader, &mut uncompared);
         let own_pid = own_pid(reader.path());
+        let own_namespace = recount::own_namespace(&mut reader, own_pid);
         let memory = memory
             .filter(|memory| memory.host_boot_id == boot_id)
             .unwrap_or_else(|| ProcMemory { host_boot_id: boot_id.clone(), families: Vec::new() });
@@ -172,6 +177,8 @@ impl Collector {
             shown: false,
             unsettled: false,
             own_pid,
+            own_namespace,
+            recount: Recount::default(),
         })
     }
 
@@ -229,7 +236,7 @@ impl Collector {
         if let Err(why) = self.settle() {
             return Collected::Unavailable(why);
         }
-        if let Err(error) = self.reader.list(&mut self.pairs) {
+        if let Err(error) = self.list(clocks) {
             return Collected::Unavailable(format!("list {}: {error}", self.reader.path().display()));
         }
         if self.pairs.is_empty() {
@@ -245,6 +252,7 @@ impl Collector {
         self.details.begin_pass();
         let every = self.check.scheme != InodeScheme::Trusted;
         self.table.take_pass(&mut self.pairs, every, &mut self.changes);
+        self.recount.taken();
         let denied_before = self.reader.counters().denied;
         let lost = self.read_changes();
         let listed = self.pairs.len();

@@ -9,6 +9,7 @@ mod bystanders;
 mod defaults;
 mod first;
 mod namespaces;
+mod recounts;
 mod trees;
 mod xdist;
 mod zoo;

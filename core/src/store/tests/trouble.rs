@@ -2,6 +2,8 @@
 //! refused in clear words, nothing lost, and it goes on by itself.
 
 use std::io::{Seek, SeekFrom, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
@@ -96,25 +98,36 @@ async fn a_full_queue_makes_callers_wait_and_loses_no_command() {
     let fixture = Fixture::new();
     let row = fixture.task(1).await;
     let (hold, held) = std::sync::mpsc::sync_channel::<()>(1);
+    let (at_work, begun) = tokio::sync::oneshot::channel();
     let store = fixture.store.clone();
     let slow = tokio::spawn(async move {
         store
             .writer
             .write("slow", move |_| {
+                at_work.send(()).ok();
                 held.recv().ok();
                 Ok(())
             })
             .await
     });
+    // nobody else may be served before the slow one holds the writer
+    begun.await.unwrap();
     // three times what the queue takes
+    let asked = Arc::new(AtomicUsize::new(0));
     let mut callers = tokio::task::JoinSet::new();
     for number in 0..768 {
         let store = fixture.store.clone();
         let note =
             CommitWrite { expected: Expected::Any, ..write(&row, vec![Event::PullRequestOpened { number }]) };
-        callers.spawn(async move { store.commit(None, note).await.unwrap().unwrap() });
+        let asked = asked.clone();
+        callers.spawn(async move {
+            asked.fetch_add(1, Ordering::Relaxed);
+            store.commit(None, note).await.unwrap().unwrap()
+        });
     }
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    while asked.load(Ordering::Relaxed) < 768 {
+        tokio::task::yield_now().await;
+    }
     assert!(callers.try_join_next().is_none(), "everybody waits for the writer");
     hold.send(()).unwrap();
     slow.await.unwrap().unwrap();
