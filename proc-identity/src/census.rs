@@ -4,10 +4,10 @@
 //! given out in ascending order; and the directory can be read from any pid on. Each of them is learnt or compared at
 //! every whole pass and not taken for granted. What follows from the numbers is the caller's to decide.
 
-use rustix::fs::{AtFlags, FileType, RawDir, RawDirEntry, SeekFrom, seek, statat};
+use rustix::fs::{FileType, RawDir, RawDirEntry, SeekFrom, seek};
 
 use crate::host::last_pid_of;
-use crate::reading::{directory_pid, relative_path};
+use crate::reading::directory_pid;
 use crate::{ProcError, ProcRoot, number};
 
 /// The same where only a part of the directory is read: some 150 processes a call.
@@ -95,14 +95,6 @@ impl ProcRoot {
             .ok_or(ProcError::Malformed { file: "stat", field: "processes" })?;
         self.fill_at(b"loadavg", HOST_FILE_CAP_BYTES)?;
         Ok(Births { made, last_pid: last_pid_of(&self.text)? })
-    }
-
-    /// Whether the folder of this process is there for this reader.
-    #[must_use]
-    pub fn shows(&self, pid: i32) -> bool {
-        let mut path = [0_u8; 32];
-        relative_path(&mut path, pid, "")
-            .is_some_and(|path| statat(&self.directory, path, AtFlags::empty()).is_ok())
     }
 }
 

@@ -183,11 +183,7 @@ impl ProcRoot {
 }
 
 /// `<pid>/<name>` in a buffer on the stack. A pid below 1 names no process, least of all a path.
-pub(crate) fn relative_path<'buffer>(
-    buffer: &'buffer mut [u8; 32],
-    pid: i32,
-    name: &str,
-) -> Option<&'buffer [u8]> {
+fn relative_path<'buffer>(buffer: &'buffer mut [u8; 32], pid: i32, name: &str) -> Option<&'buffer [u8]> {
     use std::io::Write;
     if pid < 1 {
         return None;

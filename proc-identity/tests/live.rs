@@ -162,11 +162,8 @@ fn the_link_count_and_a_part_of_the_directory_say_what_a_whole_pass_says() {
     assert_eq!(part, in_whole);
     for pid in &pids {
         assert!(part.iter().any(|(there, _)| there == pid), "{pid} is missing in the part");
-        assert!(proc.shows(*pid));
     }
     let middle = pids.get(150).copied().expect("300 children");
     proc.list_between(middle, middle, &mut part).expect("part");
     assert!(part.is_empty(), "nobody stands above a pid and up to it");
-    drop(children);
-    assert!(pids.iter().all(|pid| !proc.shows(*pid)));
 }

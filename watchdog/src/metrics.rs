@@ -131,6 +131,8 @@ metrics! {
     ProcEndsUnwatched, "proc_ends_unwatched", Gauge, [],
         "Families whose end is seen at the next tick and not at once; absent when processes are not looked at.";
     ProcReadsTotal, "proc_reads_total", Counter, [], "Reads of the process tree.";
+    ProcListingsTotal, "proc_listings_total", Counter, [],
+        "Whole passes over the directory of processes; other ticks list a part of it.";
     ProcReadErrorsTotal, "proc_read_errors_total", Counter, ["reason"],
         "Reads of the process tree that failed; processes that vanished meanwhile are none.";
     MatchedFamilies, "matched_families", Gauge, [], "Families of matched processes.";
@@ -270,6 +272,7 @@ impl Metric {
             Self::ProcBlind => maybe(view.proc_blind.map(flag)),
             Self::ProcEndsUnwatched => maybe(view.proc_ends_unwatched.map(number)),
             Self::ProcReadsTotal => one(number(view.proc_reads)),
+            Self::ProcListingsTotal => one(number(view.proc_listings)),
             Self::ProcReadErrorsTotal => {
                 by_reason(ReadFailure::ALL.map(ReadFailure::name), view.proc_read_errors)
             }

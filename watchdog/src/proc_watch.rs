@@ -125,6 +125,7 @@ impl ProcSource for ProcWatch {
                     ends_unwatched: Some(open.ends.unwatched() as u64),
                     blind: Some(blindness(open.collector.self_check()).is_some()),
                     reads: counters.reads(),
+                    listings: counters.listings,
                     read_errors: ReadFailure::ALL.map(|reason| match reason {
                         ReadFailure::Denied => counters.denied,
                         ReadFailure::Malformed => counters.malformed,

@@ -44,6 +44,8 @@ pub struct ProcReport {
     pub ends_unwatched: Option<u64>,
     /// Reads so far.
     pub reads: u64,
+    /// Whole passes over its directory so far.
+    pub listings: u64,
     /// Reads that failed, vanished processes excepted, in the order of [`ReadFailure::ALL`].
     pub read_errors: [u64; ReadFailure::ALL.len()],
 }
@@ -161,6 +163,7 @@ impl<P: ProcSource> Ticker<P> {
         self.view.proc_blind = report.blind;
         self.view.proc_ends_unwatched = report.ends_unwatched;
         self.view.proc_reads = report.reads;
+        self.view.proc_listings = report.listings;
         self.view.proc_read_errors = report.read_errors;
         self.decide(&observation, kind, report.memory);
         self.view.observed(&observation);

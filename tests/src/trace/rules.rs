@@ -13,7 +13,10 @@ const OF_A_PROCESS: [&str; 8] =
     ["stat", "status", "cmdline", "comm", "statm", "cgroup", "schedstat", "limits"];
 
 /// Files of the whole host that may be read.
-const OF_THE_HOST: [&str; 6] = [
+const OF_THE_HOST: [&str; 8] = [
+    // only the counts of processes made, and the last pid
+    "/proc/stat",
+    "/proc/loadavg",
     "/proc/meminfo",
     "/proc/uptime",
     "/proc/pressure/cpu",

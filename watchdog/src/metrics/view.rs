@@ -218,6 +218,8 @@ pub struct View {
     pub proc_ends_unwatched: Option<u64>,
     /// Reads of the process tree.
     pub proc_reads: u64,
+    /// Whole passes over its directory.
+    pub proc_listings: u64,
     /// Failed ones, in the order of [`ReadFailure::ALL`].
     pub proc_read_errors: [u64; ReadFailure::ALL.len()],
     /// Matched families.

@@ -153,12 +153,6 @@ impl Reader {
         self.root.processes()
     }
 
-    /// Whether this reader is shown the folder of a process.
-    #[must_use]
-    pub fn shows(&self, pid: i32) -> bool {
-        self.root.shows(pid)
-    }
-
     /// `stat`.
     ///
     /// # Errors

@@ -23,8 +23,8 @@ use super::table::Row;
 /// So many rows below the last known birth are listed again, and where that does not suffice, so many. A pid is given
 /// out before its process can be listed: these are also those that were on their way at the last look.
 const YOUNGEST: [usize; 2] = [64, 512];
-/// Pids that may have been passed over between two looks, since they are in use or a fork failed after taking one. With
-/// more of them the numbers may have gone round once.
+/// Pids that may have been passed over between two looks for no reason that is known: threads have them, or a fork
+/// failed after taking one. With more of them the numbers may have gone round once.
 const PASSED_OVER: i64 = 256;
 
 /// What the next listing can build on.
@@ -46,11 +46,15 @@ impl Recount {
     }
 }
 
-/// Whether pids were given out in ascending order between two looks, without going round.
-fn ascending(since: Births, now: Births) -> bool {
-    let made = now.made.checked_sub(since.made).and_then(|made| i64::try_from(made).ok());
+/// Whether pids were given out in ascending order between two looks, without going round. Pids of the rows were taken.
+fn ascending(since: Births, now: Births, rows: &[Row]) -> bool {
+    let Some(made) = now.made.checked_sub(since.made).and_then(|made| i64::try_from(made).ok()) else {
+        return false;
+    };
     let advanced = i64::from(now.last_pid) - i64::from(since.last_pid);
-    made.is_some_and(|made| (0..=PASSED_OVER).contains(&(advanced - made)))
+    let (below, above) = around(rows, since.last_pid, now.last_pid);
+    let taken = rows.len().saturating_sub(below.len() + above.len());
+    (made..=made + PASSED_OVER + i64::try_from(taken).unwrap_or(0)).contains(&advanced)
 }
 
 /// Of the rows, which keep their place beside a part of the directory above one pid and up to another.
@@ -84,15 +88,9 @@ impl Collector {
             || self.check.scheme != InodeScheme::Trusted
             || !(0..self.settings.refresh_ms).contains(&age_ms);
         if !whole && let Some(since) = since {
-            if self.nobody_came_or_went(since) {
-                self.recount.listed = Some(since);
+            self.recount.listed = self.list_in_part(since);
+            if self.recount.listed.is_some() {
                 return Ok(());
-            }
-            for count in YOUNGEST {
-                if let Some(births) = self.list_youngest(since, count) {
-                    self.recount.listed = Some(births);
-                    return Ok(());
-                }
             }
         }
         // what is made during the pass may be missing in it, and is looked for by the next one
@@ -101,37 +99,33 @@ impl Collector {
         self.reader.list(&mut self.pairs)
     }
 
-    /// Whether the rows are all processes, since nothing was made and as many are there; then `pairs` are theirs.
-    fn nobody_came_or_went(&mut self, since: Births) -> bool {
-        let rows = self.table.rows();
-        let as_many = self.all() == Some(rows.len() as u64);
-        if as_many && self.reader.births().is_ok_and(|now| now.made == since.made) {
-            self.pairs.clear();
-            self.pairs.extend(rows.iter().map(pair));
-            return true;
-        }
-        false
-    }
-
-    /// How many processes there are, if this tree still shows what it showed.
-    fn all(&self) -> Option<u64> {
+    /// Fills `pairs` without a whole pass. `None` where that proves nothing.
+    fn list_in_part(&mut self, since: Births) -> Option<Births> {
         // whoever hides processes hides process 1, which is always there
-        self.reader.shows(1).then(|| self.reader.processes())?.ok()?
+        self.reader.stat(1).ok()?;
+        let all = self.reader.processes().ok()??;
+        let now = self.reader.births().ok()?;
+        if now.made == since.made {
+            if all == self.table.rows().len() as u64 {
+                self.pairs.clear();
+                self.pairs.extend(self.table.rows().iter().map(pair));
+                return Some(since);
+            }
+        } else if !ascending(since, now, self.table.rows()) {
+            return None;
+        }
+        YOUNGEST.into_iter().find_map(|count| self.list_youngest(since, now, count))
     }
 
     /// The rows with the youngest listed anew, if these are all processes. `None` where that is not proven.
-    fn list_youngest(&mut self, since: Births, count: usize) -> Option<Births> {
-        let before = self.reader.births().ok()?;
-        if !ascending(since, before) {
-            return None;
-        }
+    fn list_youngest(&mut self, since: Births, now: Births, count: usize) -> Option<Births> {
         let after = below_youngest(self.table.rows(), since, count);
-        self.reader.list_between(after, before.last_pid, &mut self.recount.part).ok()??;
-        let all = self.all()?;
-        if self.reader.births().ok()?.made != before.made {
+        self.reader.list_between(after, now.last_pid, &mut self.recount.part).ok()??;
+        let all = self.reader.processes().ok()??;
+        if self.reader.births().ok()?.made != now.made {
             return None;
         }
-        let (below, above) = around(self.table.rows(), after, before.last_pid);
+        let (below, above) = around(self.table.rows(), after, now.last_pid);
         if (below.len() + self.recount.part.len() + above.len()) as u64 != all {
             return None;
         }
@@ -139,7 +133,7 @@ impl Collector {
         self.pairs.extend(below.iter().map(pair));
         self.pairs.extend_from_slice(&self.recount.part);
         self.pairs.extend(above.iter().map(pair));
-        Some(before)
+        Some(now)
     }
 }
 
@@ -168,8 +162,13 @@ mod tests {
             // another boot, or a file that tells something else
             (births(900, 510), false),
         ] {
-            assert_eq!(ascending(since, now), holds, "{now:?}");
+            assert_eq!(ascending(since, now, &[]), holds, "{now:?}");
         }
+        // three hundred pids in between are those of processes
+        let mut table = Table::default();
+        table.take_pass(&mut (520..820).map(|pid| (pid, 7)).collect(), false, &mut Changes::default());
+        assert!(ascending(since, births(1003, 900), table.rows()));
+        assert!(!ascending(since, births(1003, 1100), table.rows()));
     }
 
     #[test]
