@@ -515,6 +515,7 @@ pub fn thresholds(config: &WatchdogConfig) -> Thresholds {
         SignalKind::DiskLow => signals.disk_low.enabled,
         SignalKind::DeliveryFailing => signals.delivery_failing.enabled,
         SignalKind::CollectorUnavailable => signals.collector_unavailable.enabled,
+        SignalKind::StateUnsaved => signals.state_unsaved.enabled,
     };
     Thresholds {
         proc_age_ms: config.proc.age_ms,
@@ -529,6 +530,7 @@ pub fn thresholds(config: &WatchdogConfig) -> Thresholds {
         cpu_starved_percent: signals.cpu_starved_percent,
         disk_low_percent: signals.disk_low_percent,
         delivery_age_ms: signals.delivery_failing_age_ms,
+        unsaved_age_ms: signals.state_unsaved_age_ms,
         core_down_polls: signals.core_down_polls,
         disabled: SignalKind::ALL.into_iter().filter(switch).collect(),
     }
@@ -552,6 +554,7 @@ pub fn policy(config: &WatchdogConfig) -> Policy {
         cpu_starved: with(usual.cpu_starved, signals.cpu_starved.cooldown_ms),
         disk_low: with(usual.disk_low, signals.disk_low.cooldown_ms),
         delivery_failing: with(usual.delivery_failing, signals.delivery_failing.cooldown_ms),
+        state_unsaved: with(usual.state_unsaved, signals.state_unsaved.cooldown_ms),
         core_down: SignalPolicy {
             for_ticks: signals.core_down_polls,
             ..with(usual.core_down, signals.core_down.cooldown_ms)

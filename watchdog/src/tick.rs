@@ -21,7 +21,7 @@ use crate::notify::{Channel, audience};
 use crate::observe::{Collected, CoreObservation, CoreSight, Observation, ProcObservation};
 use crate::proc::ProcMemory;
 use crate::signals::{
-    CaseKey, ChannelBacklog, Context, HeldScope, Judge, SignalKind, SignalState, Thresholds, derive,
+    CaseKey, ChannelBacklog, Context, HeldScope, Judge, SignalKind, SignalState, Thresholds, Unsaved, derive,
 };
 
 /// Looks at processes.
@@ -84,9 +84,10 @@ impl Needs {
             | SignalKind::CoreDown
             | SignalKind::CoreDegraded
             | SignalKind::DiskLow => Self::Answer,
-            SignalKind::CpuStarved | SignalKind::DeliveryFailing | SignalKind::CollectorUnavailable => {
-                Self::Turn
-            }
+            SignalKind::CpuStarved
+            | SignalKind::DeliveryFailing
+            | SignalKind::CollectorUnavailable
+            | SignalKind::StateUnsaved => Self::Turn,
         }
     }
 }
@@ -189,10 +190,19 @@ impl<P: ProcSource> Ticker<P> {
         let (thresholds, policy, channels) = (&self.thresholds, &self.policy, &self.channels);
         let (judge, last_heard) = (&*self.judge, self.last_heard.as_ref());
         let reports = &self.reports;
+        let fault = self.keeper.saved().borrow().fault.clone();
+        let unsaved = fault.map(|fault| Unsaved { since_ms: fault.since_ms, why: fault.why });
         let (notices, firing, suppressed) = self.keeper.change(|state| {
             let open: Vec<CaseKey> = state.alerts.open().map(|(key, _)| key.clone()).collect();
             let backlogs = backlogs(channels, reports, &state.outbox);
-            let context = Context { last_heard, open: &open, channels: &backlogs, thresholds, judge };
+            let context = Context {
+                last_heard,
+                open: &open,
+                channels: &backlogs,
+                unsaved: unsaved.as_ref(),
+                thresholds,
+                judge,
+            };
             let mut states = derive(observation, &context, &mut state.memory);
             hold_the_rest(kind, &mut states);
             let before = state.alerts.clone();

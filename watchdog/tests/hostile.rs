@@ -105,6 +105,7 @@ fn notices(root: &Path) -> Vec<Notice> {
             last_heard: None,
             open: &[],
             channels: &[],
+            unsaved: None,
             thresholds: &thresholds,
             judge: &judge_family,
         };

@@ -80,6 +80,7 @@ impl Watch {
             last_heard: None,
             open: &open,
             channels: &[],
+            unsaved: None,
             thresholds: &thresholds,
             judge: &judge_family,
         };

@@ -54,6 +54,8 @@ pub struct Policy {
     pub delivery_failing: SignalPolicy,
     /// `collector_unavailable`.
     pub collector_unavailable: SignalPolicy,
+    /// `state_unsaved`.
+    pub state_unsaved: SignalPolicy,
 }
 
 impl Default for Policy {
@@ -74,6 +76,7 @@ impl Default for Policy {
             disk_low: patience(2, 2),
             delivery_failing: patience(1, 1),
             collector_unavailable: patience(4, 2),
+            state_unsaved: patience(1, 1),
         }
     }
 }
@@ -96,6 +99,7 @@ impl Policy {
             SignalKind::DiskLow => &self.disk_low,
             SignalKind::DeliveryFailing => &self.delivery_failing,
             SignalKind::CollectorUnavailable => &self.collector_unavailable,
+            SignalKind::StateUnsaved => &self.state_unsaved,
         }
     }
 }

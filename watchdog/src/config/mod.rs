@@ -193,6 +193,10 @@ pub struct SignalsConfig {
     pub disk_low: SignalConfig,
     /// `WATCHDOG_DISK_LOW_PERCENT`.
     pub disk_low_percent: u32,
+    /// `state_unsaved`.
+    pub state_unsaved: SignalConfig,
+    /// `WATCHDOG_STATE_UNSAVED_AGE_S`, in milliseconds.
+    pub state_unsaved_age_ms: i64,
     /// `delivery_failing`.
     pub delivery_failing: SignalConfig,
     /// `WATCHDOG_DELIVERY_FAILING_AGE_S`, in milliseconds.
@@ -304,6 +308,8 @@ fn read_signals(reader: &mut Reader<'_>, proc_cooldown_ms: i64) -> SignalsConfig
             "WATCHDOG_COLLECTOR_UNAVAILABLE_ENABLED",
             "WATCHDOG_COLLECTOR_UNAVAILABLE_COOLDOWN_S",
         ),
+        state_unsaved: signal(reader, "WATCHDOG_STATE_UNSAVED_ENABLED", "WATCHDOG_STATE_UNSAVED_COOLDOWN_S"),
+        state_unsaved_age_ms: reader.duration_ms("WATCHDOG_STATE_UNSAVED_AGE_S"),
         proc_blocking: SignalConfig {
             enabled: reader.switch("WATCHDOG_PROC_BLOCKING_ENABLED"),
             cooldown_ms: proc_cooldown_ms,

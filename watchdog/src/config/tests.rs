@@ -60,6 +60,7 @@ fn an_empty_environment_gives_the_documented_defaults() {
         signals.disk_low,
         signals.delivery_failing,
         signals.collector_unavailable,
+        signals.state_unsaved,
     ] {
         assert_eq!(signal, usual);
     }
@@ -68,6 +69,7 @@ fn an_empty_environment_gives_the_documented_defaults() {
     assert_eq!(percents, (50, 60, 5));
     assert_eq!((signals.stage_stuck_age_ms, signals.approval_waiting_age_ms), (None, 86_400_000));
     assert_eq!((signals.queue_stalled_age_ms, signals.delivery_failing_age_ms), (300_000, 300_000));
+    assert_eq!(signals.state_unsaved_age_ms, 60_000);
     assert_eq!((signals.core_down_polls, signals.collector_unavailable_ticks), (3, 4));
     assert_eq!((signals.lease_age_ms, signals.agent_silent_ms), (None, 900_000));
 }
@@ -121,11 +123,17 @@ fn the_keys_of_a_signal_bear_its_name_and_reach_it() {
         ("WATCHDOG_CPU_STARVED_PERCENT", "5"),
         ("WATCHDOG_DISK_LOW_PERCENT", "6"),
         ("WATCHDOG_DELIVERY_FAILING_AGE_S", "7"),
+        ("WATCHDOG_STATE_UNSAVED_AGE_S", "8"),
     ]));
     let percents = [thresholds.overrun_percent, thresholds.cpu_starved_percent, thresholds.disk_low_percent];
     assert_eq!(percents, [1, 5, 6]);
-    let ages = [thresholds.approval_age_ms, thresholds.queue_age_ms, thresholds.delivery_age_ms];
-    assert_eq!((thresholds.stage_age_ms, ages), (Some(2_000), [3_000, 4_000, 7_000]));
+    let ages = [
+        thresholds.approval_age_ms,
+        thresholds.queue_age_ms,
+        thresholds.delivery_age_ms,
+        thresholds.unsaved_age_ms,
+    ];
+    assert_eq!((thresholds.stage_age_ms, ages), (Some(2_000), [3_000, 4_000, 7_000, 8_000]));
 }
 
 #[test]

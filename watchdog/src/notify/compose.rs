@@ -127,7 +127,8 @@ fn folded(alerts: &[&Entry], voice: &Voice, cases: Option<&AlertState>) -> Vec<B
         | Entity::Core
         | Entity::Host
         | Entity::Channel(_)
-        | Entity::Collector(_) => false,
+        | Entity::Collector(_)
+        | Entity::State => false,
     };
     let (under, beside): (Vec<&Entry>, Vec<&Entry>) =
         alerts.iter().copied().partition(|entry| is_under(entry));

@@ -62,7 +62,8 @@ pub fn audience(channels: &[Channel], notice: &Notice) -> Vec<Channel> {
         | Entity::Task(_)
         | Entity::Core
         | Entity::Host
-        | Entity::Collector(_) => None,
+        | Entity::Collector(_)
+        | Entity::State => None,
     };
     channels.iter().copied().filter(|channel| Some(*channel) != failing).collect()
 }

@@ -80,6 +80,8 @@ pub enum Ending {
     ChannelUnconfigured,
     /// A collector can look again.
     CanLook,
+    /// The state is on the disk again.
+    StateSaved,
     /// A setting switched the signal off.
     SwitchedOff,
     /// As an earlier version stored it.
@@ -100,6 +102,7 @@ impl Ending {
             Entity::Host => Self::HostHasRoom,
             Entity::Channel(_) => Self::ChannelUnconfigured,
             Entity::Collector(_) => Self::CanLook,
+            Entity::State => Self::StateSaved,
         }
     }
 }

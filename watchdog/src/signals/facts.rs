@@ -47,6 +47,8 @@ pub enum Facts {
     Channel(ChannelFacts),
     /// `collector_unavailable`.
     Collector(CollectorFacts),
+    /// `state_unsaved`.
+    State(StateFacts),
 }
 
 /// A family of processes.
@@ -211,4 +213,13 @@ pub struct CollectorFacts {
     pub collector: CollectorName,
     /// Why.
     pub reason: Fault,
+}
+
+/// A state that does not reach its disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateFacts {
+    /// What failed, in words.
+    pub why: String,
+    /// How long it may last before it is told, milliseconds.
+    pub limit_ms: i64,
 }

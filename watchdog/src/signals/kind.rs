@@ -40,11 +40,13 @@ pub enum SignalKind {
     DeliveryFailing,
     /// A collector could not look for some ticks.
     CollectorUnavailable,
+    /// The watchdog's own state does not reach its disk.
+    StateUnsaved,
 }
 
 impl SignalKind {
     /// All of them, in the order of the metrics and the documents.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ProcBlocking,
         Self::ProcOrphaned,
         Self::AgentHung,
@@ -59,6 +61,7 @@ impl SignalKind {
         Self::DiskLow,
         Self::DeliveryFailing,
         Self::CollectorUnavailable,
+        Self::StateUnsaved,
     ];
 
     /// Name in settings, metrics, logs, and the anchor of its section in the runbook.
@@ -79,6 +82,7 @@ impl SignalKind {
             Self::DiskLow => "disk_low",
             Self::DeliveryFailing => "delivery_failing",
             Self::CollectorUnavailable => "collector_unavailable",
+            Self::StateUnsaved => "state_unsaved",
         }
     }
 
@@ -98,7 +102,8 @@ impl SignalKind {
             | Self::CpuStarved
             | Self::DiskLow
             | Self::DeliveryFailing
-            | Self::CollectorUnavailable => self,
+            | Self::CollectorUnavailable
+            | Self::StateUnsaved => self,
         }
     }
 
@@ -119,7 +124,8 @@ impl SignalKind {
             | Self::CpuStarved
             | Self::DiskLow
             | Self::DeliveryFailing
-            | Self::CollectorUnavailable => 0,
+            | Self::CollectorUnavailable
+            | Self::StateUnsaved => 0,
         }
     }
 }
@@ -198,6 +204,8 @@ pub enum Entity {
     Channel(Channel),
     /// One of our collectors.
     Collector(CollectorName),
+    /// What this watchdog keeps on its disk.
+    State,
 }
 
 /// Identity of a case.

@@ -26,6 +26,7 @@ mod proc_orphaned;
 mod process;
 mod queue_stalled;
 mod stage_stuck;
+mod state_unsaved;
 
 use std::collections::BTreeSet;
 
@@ -35,7 +36,7 @@ pub use facts::{
     ActorWord, AgentHungFacts, AgentOverrunFacts, ApprovalFacts, ChannelFacts, CollectorFacts,
     CoreDegradedFacts, CoreDownFacts, CpuStarvedFacts, DegradedCause, DiskFacts, DiskShortage, Facts,
     HangCause, HungryFamily, LeaseFacts, MemoryRoom, OwnershipWord, ProcessFacts, QueueStalledFacts,
-    StageStuckFacts, StaleCause, WaitsForWord,
+    StageStuckFacts, StaleCause, StateFacts, WaitsForWord,
 };
 pub use kind::{CaseKey, CollectorName, Entity, Severity, SignalKind};
 pub use memory::Memory;
@@ -43,6 +44,7 @@ pub(crate) use memory::as_list;
 use orch_contract::{CoreState, ObservationDocument};
 pub use proc_orphaned::SPINNING_SHARE;
 use serde::{Deserialize, Serialize};
+pub use state_unsaved::Unsaved;
 
 use crate::evidence::Evidence;
 use crate::observe::{CoreObservation, CoreSight, Family, Observation};
@@ -80,7 +82,8 @@ impl Finding {
             | Facts::CpuStarved(_)
             | Facts::Disk(_)
             | Facts::Channel(_)
-            | Facts::Collector(_) => BTreeSet::new(),
+            | Facts::Collector(_)
+            | Facts::State(_) => BTreeSet::new(),
         }
     }
 
@@ -202,6 +205,8 @@ pub struct Thresholds {
     pub disk_low_percent: u32,
     /// `delivery_failing`: how long a notice may wait for its channel.
     pub delivery_age_ms: i64,
+    /// `state_unsaved`: how long the state may be kept in memory alone.
+    pub unsaved_age_ms: i64,
     /// `core_down`: polls in a row that must fail (the `for` of its policy), for the text.
     pub core_down_polls: u32,
     /// Signals that are switched off.
@@ -224,6 +229,8 @@ pub struct Context<'a> {
     pub open: &'a [CaseKey],
     /// What waits for each configured channel.
     pub channels: &'a [ChannelBacklog],
+    /// That the state is not saved; absent while it is.
+    pub unsaved: Option<&'a Unsaved>,
     /// Thresholds and switches.
     pub thresholds: &'a Thresholds,
     /// The ownership rule.
@@ -247,6 +254,7 @@ pub fn derive(observation: &Observation, context: &Context<'_>, memory: &mut Mem
     disk_low::derive(observation, context, memory, &mut states);
     delivery_failing::derive(observation, context, &mut states);
     collector_unavailable::derive(observation, context, memory, &mut states);
+    state_unsaved::derive(observation, context, &mut states);
     memory.forget(observation, context.last_heard);
     states
 }

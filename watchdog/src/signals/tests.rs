@@ -25,6 +25,7 @@ fn thresholds() -> Thresholds {
         cpu_starved_percent: 60,
         disk_low_percent: 5,
         delivery_age_ms: 5 * MINUTE,
+        unsaved_age_ms: MINUTE,
         core_down_polls: 3,
         disabled: Vec::new(),
     }
@@ -78,7 +79,11 @@ fn tick(
     judge: &Judge<'_>,
 ) -> Vec<SignalState> {
     let thresholds = thresholds();
-    derive(observation, &Context { last_heard, open, channels: &[], thresholds: &thresholds, judge }, memory)
+    derive(
+        observation,
+        &Context { last_heard, open, channels: &[], unsaved: None, thresholds: &thresholds, judge },
+        memory,
+    )
 }
 
 fn owned(_: &Family, _: CoreWord<'_>) -> Judged {
@@ -461,8 +466,14 @@ fn a_signal_that_was_switched_off_ends_its_cases() {
         host: Collected::Off,
     };
     let open = [key];
-    let context =
-        Context { last_heard: None, open: &open, channels: &[], thresholds: &thresholds, judge: &owned };
+    let context = Context {
+        last_heard: None,
+        open: &open,
+        channels: &[],
+        unsaved: None,
+        thresholds: &thresholds,
+        judge: &owned,
+    };
     let states = derive(&observation, &context, &mut Memory::default());
     assert_eq!(words(&states, SignalKind::CoreDown), ["gone: SwitchedOff"]);
 }

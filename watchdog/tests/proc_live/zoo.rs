@@ -279,6 +279,7 @@ impl Watch {
         let thresholds =
             Thresholds { proc_age_ms: self.age_limit_ms, foreign_grace_ms: 0, ..defaults::thresholds() };
         let context = Context {
+            unsaved: None,
             last_heard: heard.as_ref(),
             open: &open,
             channels: &[],

@@ -117,6 +117,7 @@ impl Soak {
             last_heard: Some(&heard),
             open: &open,
             channels: &[],
+            unsaved: None,
             thresholds: &self.thresholds,
             judge: &judge_family,
         };

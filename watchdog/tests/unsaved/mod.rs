@@ -125,6 +125,29 @@ fn down() -> CoreBehaviour {
     CoreBehaviour::Refuses(500, "broken".to_owned())
 }
 
+/// The core is well: nothing but the disk is told, by the chat that people read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_takes_nothing_is_told_in_the_chat_and_so_is_its_return() {
+    let world = World::new().await;
+    world.block();
+    let watchdog = world.start(&[("WATCHDOG_STATE_UNSAVED_AGE_S", "0.3")]);
+    world.told_at_least(1, 0).await;
+    let alert = world.telegram.chat(CHAT).first().unwrap().text.clone();
+    assert!(alert.contains("cannot save its state") && alert.contains("state.json.new"), "{alert}");
+    assert!(alert.contains("orch-watchdog check-config"), "{alert}");
+    world.unblock();
+    world.told_at_least(1, 1).await;
+    let end = world.telegram.chat(CHAT).last().unwrap().text.clone();
+    assert!(end.contains("unsaved state of the watchdog") && end.contains("it is saved again"), "{end}");
+    assert_eq!(world.told(), (1, 1));
+    // and the next life, which finds its state, has nothing to add
+    world.saved().await;
+    watchdog.kill();
+    let _watchdog = world.start(&[("WATCHDOG_STATE_UNSAVED_AGE_S", "0.3")]);
+    world.healthz("ok").await;
+    assert_eq!(world.told(), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_nothing_can_be_written_it_watches_says_so_and_saves_once_it_can() {
     let world = World::new().await;

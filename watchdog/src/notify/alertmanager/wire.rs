@@ -99,7 +99,8 @@ pub fn labels(finding: &Finding, host: &str) -> Words {
         | Facts::CoreDegraded(_)
         | Facts::CpuStarved(_)
         | Facts::Disk(_)
-        | Facts::Collector(_) => {}
+        | Facts::Collector(_)
+        | Facts::State(_) => {}
     }
     labels
 }
@@ -114,6 +115,7 @@ fn entity_id(entity: &Entity) -> String {
         Entity::Host => "host".to_owned(),
         Entity::Channel(channel) => format!("channel-{}", channel.name()),
         Entity::Collector(name) => format!("collector-{}", name.name()),
+        Entity::State => "state".to_owned(),
     }
 }
 

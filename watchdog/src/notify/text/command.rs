@@ -27,7 +27,7 @@ pub(super) fn of(finding: &Finding) -> Option<String> {
         Facts::CpuStarved(_) => Some("orch-watchdog scan --all".to_owned()),
         Facts::Disk(_) => Some("df -h && df -i".to_owned()),
         Facts::Channel(_) => Some("orch-watchdog test-alert".to_owned()),
-        Facts::Collector(_) => Some("orch-watchdog check-config".to_owned()),
+        Facts::Collector(_) | Facts::State(_) => Some("orch-watchdog check-config".to_owned()),
     }
 }
 

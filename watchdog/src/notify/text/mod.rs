@@ -210,7 +210,8 @@ fn named(subject: Said, finding: &Finding) -> Said {
         | Facts::CpuStarved(_)
         | Facts::Disk(_)
         | Facts::Channel(_)
-        | Facts::Collector(_) => subject,
+        | Facts::Collector(_)
+        | Facts::State(_) => subject,
     }
 }
 
@@ -252,7 +253,8 @@ fn place(finding: &Finding, voice: &Voice) -> Said {
         | Facts::CpuStarved(_)
         | Facts::Disk(_)
         | Facts::Channel(_)
-        | Facts::Collector(_) => host,
+        | Facts::Collector(_)
+        | Facts::State(_) => host,
     }
 }
 
@@ -271,6 +273,7 @@ fn told(language: &dyn Language, finding: &Finding) -> Told {
         Facts::Disk(facts) => language.disk(facts),
         Facts::Channel(facts) => language.channel(facts),
         Facts::Collector(facts) => language.collector(facts),
+        Facts::State(facts) => language.state(facts),
     }
 }
 
@@ -313,6 +316,7 @@ pub fn entity(entity: &Entity) -> String {
         Entity::Host => "host".to_owned(),
         Entity::Channel(channel) => format!("channel {}", channel.name()),
         Entity::Collector(name) => format!("collector {}", name.name()),
+        Entity::State => "own state".to_owned(),
     }
 }
 

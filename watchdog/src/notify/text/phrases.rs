@@ -14,7 +14,7 @@ use crate::observe::Fault;
 use crate::signals::{
     AgentHungFacts, AgentOverrunFacts, ApprovalFacts, ChannelFacts, CollectorFacts, CoreDegradedFacts,
     CoreDownFacts, CpuStarvedFacts, DiskFacts, Ending, LeaseFacts, ProcessFacts, QueueStalledFacts,
-    SignalKind, StageStuckFacts,
+    SignalKind, StageStuckFacts, StateFacts,
 };
 
 use crate::survey::{Headline, SurveyedFamily, Unheard, ViewLimit};
@@ -130,6 +130,8 @@ pub(super) trait HostFindings {
     fn channel(&self, facts: &ChannelFacts) -> Told;
     /// `collector_unavailable`.
     fn collector(&self, facts: &CollectorFacts) -> Told;
+    /// `state_unsaved`.
+    fn state(&self, facts: &StateFacts) -> Told;
 }
 
 /// A look at the host.

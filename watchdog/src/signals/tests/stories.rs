@@ -19,6 +19,7 @@ pub(super) struct World {
     pub(super) now: i64,
     pub(super) thresholds: Thresholds,
     pub(super) channels: Vec<ChannelBacklog>,
+    pub(super) unsaved: Option<Unsaved>,
     pub(super) host: Collected<HostObservation>,
     pub(super) proc: Collected<ProcObservation>,
     state: AlertState,
@@ -32,6 +33,7 @@ impl World {
             now: NOW,
             thresholds: thresholds(),
             channels: Vec::new(),
+            unsaved: None,
             host: Collected::Off,
             proc: Collected::Off,
             state: AlertState::default(),
@@ -59,6 +61,7 @@ impl World {
             last_heard: self.last_heard.as_ref(),
             open: &open,
             channels: &self.channels,
+            unsaved: self.unsaved.as_ref(),
             thresholds: &self.thresholds,
             judge: &owned,
         };
@@ -378,6 +381,41 @@ fn a_channel_that_takes_nothing_is_told_and_recovers_when_it_does() {
 }
 
 #[test]
+fn a_state_that_is_not_saved_is_told_after_its_time_reminded_of_and_taken_back() {
+    let signal = SignalKind::StateUnsaved;
+    let mut world = World::new();
+    assert_eq!(world.tick(signal, CoreSight::Off), Vec::<String>::new());
+    world.unsaved = Some(Unsaved { since_ms: world.now, why: "no room".into() });
+    let told: Vec<(i64, String)> = (0..130)
+        .flat_map(|_| {
+            let told = world.tick(signal, CoreSight::Down("refused".into()));
+            let now = world.now;
+            told.into_iter().map(move |told| ((now - NOW) / TICK, told))
+        })
+        .collect();
+    // a minute is four ticks, and half an hour 120 more
+    assert_eq!(told, [(6, "alert warning".to_owned()), (126, "reminder warning".to_owned())]);
+    // saved for a moment and then not again: over, and not told before its time
+    world.unsaved = Some(Unsaved { since_ms: world.now, why: "no room".into() });
+    assert_eq!(world.tick(signal, CoreSight::Off), ["recovered: it is saved again"]);
+    assert_eq!(world.tick(signal, CoreSight::Off), Vec::<String>::new());
+    world.unsaved = None;
+    assert_eq!(world.tick(signal, CoreSight::Off), Vec::<String>::new());
+    assert_eq!(world.firing(signal), 0);
+}
+
+#[test]
+fn a_state_that_is_not_saved_is_not_told_where_that_is_switched_off_and_an_open_case_ends() {
+    let signal = SignalKind::StateUnsaved;
+    let mut world = World::new();
+    world.unsaved = Some(Unsaved { since_ms: NOW - HOUR, why: "no room".into() });
+    assert_eq!(world.tick(signal, CoreSight::Off), ["alert warning"]);
+    world.thresholds.disabled = vec![signal];
+    assert_eq!(world.tick(signal, CoreSight::Off), ["recovered: the signal was switched off by a setting"]);
+    assert_eq!(world.tick(signal, CoreSight::Off), Vec::<String>::new());
+}
+
+#[test]
 fn a_channel_that_is_given_up_recovers_in_words_of_its_own() {
     let signal = SignalKind::DeliveryFailing;
     let mut world = World::new();
@@ -394,8 +432,14 @@ fn a_channel_is_never_told_of_its_own_failure_nor_of_its_end() {
         Observation { at_ms: NOW, proc: Collected::Off, core: CoreSight::Off, host: pressed(99.0) };
     let channels = [backlog(Channel::Telegram, Some(NOW - HOUR))];
     let thresholds = thresholds();
-    let context =
-        Context { last_heard: None, open: &[], channels: &channels, thresholds: &thresholds, judge: &owned };
+    let context = Context {
+        last_heard: None,
+        open: &[],
+        channels: &channels,
+        unsaved: None,
+        thresholds: &thresholds,
+        judge: &owned,
+    };
     let states = derive(&observation, &context, &mut memory);
     for state in states {
         let SignalState::Active(finding) = state else { continue };

@@ -8,6 +8,7 @@ use super::{English, bytes, cores, count, duration, duration_of, effect};
 use crate::notify::delivery::{FailureReason, LastFailure};
 use crate::signals::{
     ChannelFacts, CollectorFacts, CollectorName, CpuStarvedFacts, OwnershipWord, ProcessFacts, SignalKind,
+    StateFacts,
 };
 
 impl HostFindings for English {
@@ -141,6 +142,22 @@ impl HostFindings for English {
             // the headline is cut, and the cure stands at the end
             details: vec![Said::of("reason: ").and(in_full(&facts.reason, self.fault(&facts.reason)))],
             effect: effect(&format!("nothing about {blind} is told or taken back until it can")),
+        }
+    }
+
+    fn state(&self, facts: &StateFacts) -> Told {
+        Told {
+            what: Said::of("cannot save its state: ").code(&facts.why),
+            subject: Said::of("unsaved state of the watchdog"),
+            // the headline is cut, and the cause stands at the end
+            details: vec![
+                Said::of("reason: ").code(&facts.why),
+                Said::of(format!("evidence: limit {}", duration(facts.limit_ms))),
+            ],
+            effect: effect(
+                "it watches and tells from memory; after a restart of the watchdog what was told may be told again, and \
+                 what ends meanwhile may never be taken back",
+            ),
         }
     }
 }

@@ -97,6 +97,7 @@ impl Proofs for English {
             Ending::HostHasRoom => "the host has room again",
             Ending::ChannelUnconfigured => "the channel is no longer configured",
             Ending::CanLook => "it can look again",
+            Ending::StateSaved => "it is saved again",
             Ending::SwitchedOff => "the signal was switched off by a setting",
             Ending::Words(words) => return Said::default().name(words.to_string()),
         };

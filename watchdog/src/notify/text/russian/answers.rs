@@ -195,5 +195,6 @@ fn entity(entity: &Entity) -> Said {
         Entity::Collector(CollectorName::Proc) => Said::of("обзор процессов"),
         Entity::Collector(CollectorName::Core) => Said::of("ответы ").and(core_name()),
         Entity::Collector(CollectorName::Host) => Said::of("обзор хоста"),
+        Entity::State => Said::of("своё состояние"),
     }
 }

@@ -8,6 +8,7 @@ use super::{Russian, bytes, core_name, cores, count, duration, duration_of, effe
 use crate::notify::delivery::{FailureReason, LastFailure};
 use crate::signals::{
     ChannelFacts, CollectorFacts, CollectorName, CpuStarvedFacts, OwnershipWord, ProcessFacts, SignalKind,
+    StateFacts,
 };
 
 const PROCESSES: [&str; 3] = ["процесс", "процесса", "процессов"];
@@ -143,6 +144,21 @@ impl HostFindings for Russian {
             subject: what,
             details: vec![Said::of("причина: ").and(in_full(&facts.reason, self.fault(&facts.reason)))],
             effect: effect(&format!("до тех пор о {blind} нет ни тревог, ни отбоев")),
+        }
+    }
+
+    fn state(&self, facts: &StateFacts) -> Told {
+        Told {
+            what: Said::of("состояние не сохраняется: ").code(&facts.why),
+            subject: Said::of("состояние наблюдателя не сохранялось"),
+            details: vec![
+                Said::of("причина: ").code(&facts.why),
+                Said::of(format!("признак: предел {}", duration(facts.limit_ms))),
+            ],
+            effect: effect(
+                "наблюдение и тревоги идут из памяти; после перезапуска наблюдателя прежние тревоги могут повториться, а \
+                 отбой тому, что кончится за это время, может не прийти",
+            ),
         }
     }
 }

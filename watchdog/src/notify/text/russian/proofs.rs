@@ -94,6 +94,7 @@ impl Proofs for Russian {
             Ending::HostHasRoom => Said::of("хосту снова хватает ресурсов"),
             Ending::ChannelUnconfigured => Said::of("канал больше не настроен"),
             Ending::CanLook => Said::of("снова видно"),
+            Ending::StateSaved => Said::of("оно снова сохраняется"),
             Ending::SwitchedOff => Said::of("сигнал выключен в настройках"),
             Ending::Words(words) => Said::default().name(words.to_string()),
         }

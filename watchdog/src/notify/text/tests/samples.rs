@@ -15,7 +15,7 @@ use crate::signals::{
     ActorWord, AgentHungFacts, AgentOverrunFacts, ApprovalFacts, ChannelFacts, CollectorFacts, CollectorName,
     CoreDegradedFacts, CoreDownFacts, CpuStarvedFacts, DegradedCause, DiskFacts, DiskShortage, Ending,
     Entity, Facts, Finding, HangCause, HungryFamily, LeaseFacts, MemoryRoom, OwnershipWord, ProcessFacts,
-    QueueStalledFacts, Severity, SignalKind, StageStuckFacts, StaleCause, WaitsForWord,
+    QueueStalledFacts, Severity, SignalKind, StageStuckFacts, StaleCause, StateFacts, WaitsForWord,
 };
 use orch_settings::decimal::DecimalError;
 
@@ -131,6 +131,7 @@ fn entities() -> Vec<Entity> {
         Entity::Host => Entity::Host,
         Entity::Channel(_) => Entity::Channel(Channel::Telegram),
         Entity::Collector(_) => Entity::Collector(CollectorName::Proc),
+        Entity::State => Entity::State,
     ]
 }
 
@@ -183,6 +184,7 @@ pub(super) fn endings() -> Vec<Ending> {
         Ending::HostHasRoom => Ending::HostHasRoom,
         Ending::ChannelUnconfigured => Ending::ChannelUnconfigured,
         Ending::CanLook => Ending::CanLook,
+        Ending::StateSaved => Ending::StateSaved,
         Ending::SwitchedOff => Ending::SwitchedOff,
         Ending::Words(_) => serde_json::from_str("\"as it was said before\"").unwrap(),
     ]
@@ -311,6 +313,7 @@ fn life(signal: SignalKind) -> (i64, Ending) {
         SignalKind::DiskLow => (HOUR, Ending::DiskHasRoom { percent: 5 }),
         SignalKind::DeliveryFailing => (6 * MINUTE, Ending::ChannelTakes),
         SignalKind::CollectorUnavailable => (MINUTE, Ending::CanLook),
+        SignalKind::StateUnsaved => (2 * MINUTE, Ending::StateSaved),
     }
 }
 
@@ -348,6 +351,7 @@ pub(super) fn findings(signal: SignalKind, names: Names) -> Vec<Finding> {
         SignalKind::CollectorUnavailable => {
             (Entity::Collector(CollectorName::Proc), Severity::Warning, collectors(names))
         }
+        SignalKind::StateUnsaved => (Entity::State, Severity::Warning, vec![unsaved(names)]),
     };
     let finding =
         |facts| Finding { signal, entity: entity.clone(), severity, since_ms: NOW - for_ms(signal), facts };
@@ -648,4 +652,9 @@ fn collectors(names: Names) -> Vec<Facts> {
         vec![facts(CollectorName::Proc, names.of("list /proc: Permission denied (os error 13)").into())];
     all.extend(CollectorName::ALL.map(|collector| facts(collector, Fault::TokenRefused(401))));
     all
+}
+
+fn unsaved(names: Names) -> Facts {
+    let why = names.of("write /var/lib/orch-watchdog/state.json.new: No space left on device (os error 28)");
+    Facts::State(StateFacts { why, limit_ms: MINUTE })
 }
