@@ -3,25 +3,33 @@
 //! Optimal string alignment distance (insert, delete, replace, swap of neighbours) over bytes; the
 //! names compared are short ASCII words.
 
+use std::cmp::Reverse;
+
 /// Longest name that is compared, in bytes; longer ones get no suggestion.
 const NAME_MAX: usize = 128;
 
-/// The known name that needs the fewest edits, when those are at most a third of the longer name;
-/// the first of equals.
+/// The known name that needs the fewest edits, when those are at most a third of the longer name; of
+/// equals the one that begins like it for longest, since what is typed is more often cut short than
+/// begun wrong.
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > NAME_MAX {
         return None;
     }
-    let mut best: Option<(usize, &'a str)> = None;
+    let mut best: Option<((usize, Reverse<usize>), &'a str)> = None;
     for candidate in known {
         let edits = distance(name.as_bytes(), candidate.as_bytes());
         let near = edits * 3 <= name.len().max(candidate.len());
-        if near && best.is_none_or(|(fewest, _)| edits < fewest) {
-            best = Some((edits, candidate));
+        let rank = (edits, Reverse(common_beginning(name, candidate)));
+        if near && best.is_none_or(|(nearest, _)| rank < nearest) {
+            best = Some((rank, candidate));
         }
     }
     best.map(|(_, candidate)| candidate)
+}
+
+fn common_beginning(left: &str, right: &str) -> usize {
+    left.bytes().zip(right.bytes()).take_while(|(left, right)| left == right).count()
 }
 
 fn distance(left: &[u8], right: &[u8]) -> usize {
@@ -49,12 +57,21 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_found_and_far_ones_are_not_offered() {
-        let known = ["ORCH_BIND", "ORCH_MAX_AGENTS", "ORCH_MAX_AGENTS_PER_REPO", "ORCH_REAPER_DEAD_GRACE_S"];
+        let known = [
+            "WATCHDOG_BIND",
+            "WATCHDOG_TICK_S",
+            "ORCH_BIND",
+            "ORCH_MAX_AGENTS",
+            "ORCH_MAX_AGENTS_PER_REPO",
+            "ORCH_REAPER_DEAD_GRACE_S",
+        ];
         for (name, expected) in [
             ("ORCH_BIDN", Some("ORCH_BIND")),
             ("ORCH_MAX_AGENT", Some("ORCH_MAX_AGENTS")),
             ("ORCH_MAXAGENTS", Some("ORCH_MAX_AGENTS")),
             ("ORCH_REAPER_GRACE_S", Some("ORCH_REAPER_DEAD_GRACE_S")),
+            // three edits from each, and the beginning of one
+            ("WATCHDOG_TIK", Some("WATCHDOG_TICK_S")),
             ("ORCH_SOMETHING_ELSE", None),
             ("", None),
         ] {

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Largest file a secret is read from, in bytes.
 pub(crate) const SECRET_FILE_MAX_BYTES: u64 = 65_536;
@@ -103,7 +105,29 @@ impl Strings {
     }
 }
 
+/// How long a pipe is given to bring a secret.
+const PIPE_PATIENCE: Duration = Duration::from_secs(5);
+
 fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
+    // a pipe's opening waits for its writer, who may never come
+    if std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+        let (done, read) = std::sync::mpsc::channel();
+        let path = path.to_owned();
+        let reader = std::thread::spawn(move || done.send(read_whole(&path, max_bytes)));
+        let Ok(whole) = read.recv_timeout(PIPE_PATIENCE) else {
+            return Err(format!(
+                "it is a pipe, and nobody wrote it to its end within {} s",
+                PIPE_PATIENCE.as_secs()
+            ));
+        };
+        // whoever reads settings may rely on being alone again
+        drop(reader.join());
+        return whole;
+    }
+    read_whole(path, max_bytes)
+}
+
+fn read_whole(path: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path)
         .and_then(|file| file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes))
@@ -123,5 +147,34 @@ impl fmt::Debug for Strings {
     /// Names only: among the values are secrets.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Strings").field("names", &self.variables.keys()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::stat::Mode;
+
+    fn pipe() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end() {
+        let (_folder, path) = pipe();
+        let written = path.clone();
+        let writer = std::thread::spawn(move || std::fs::write(written, "swordfish"));
+        assert_eq!(read_bounded(&path, 64), Ok(b"swordfish".to_vec()));
+        writer.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_into_is_not_waited_for_for_ever() {
+        let (_folder, path) = pipe();
+        let why = read_bounded(&path, 64).unwrap_err();
+        assert!(why.contains("it is a pipe"), "{why}");
     }
 }

@@ -11,7 +11,7 @@ use proc_identity::ProcessId;
 use proc_identity::host::{self, Clocks, ticks_ms};
 
 use super::container;
-use super::detail::Details;
+use super::detail::{Details, bare_name};
 use super::family::{FamilyMemory, Grouping};
 use super::hint::{CoreHint, Roles};
 use super::lineage::{self, Host, Node, Role, Tree};
@@ -129,7 +129,7 @@ impl Sources<'_> {
             drop(detail.read_command(self.reader, self.patterns));
         }
         let command =
-            if detail.command.is_empty() { format!("[{}]", detail.name) } else { detail.command.clone() };
+            if detail.command.is_empty() { bare_name(&detail.name) } else { detail.command.clone() };
         (command, detail.matched.as_ref().map(|found| found.words.clone()).unwrap_or_default())
     }
 
@@ -159,7 +159,11 @@ impl Sources<'_> {
         let root_alive = first == family.root;
         if root_alive {
             let (command, matched_by) = self.described(first);
-            family.command = command;
+            // a leader that called `pthread_exit` has no line any more: what an earlier life read of it stands
+            let nameless = self.details.last(first).is_none_or(|detail| command == bare_name(&detail.name));
+            if !nameless || family.command.is_empty() {
+                family.command = command;
+            }
             if !matched_by.is_empty() {
                 family.matched_by = matched_by;
             }

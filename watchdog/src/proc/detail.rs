@@ -40,6 +40,11 @@ pub struct Detail {
     pass: u64,
 }
 
+/// What stands for the command line of a process that has none.
+pub(super) fn bare_name(name: &str) -> String {
+    format!("[{name}]")
+}
+
 /// Details by pid.
 #[derive(Debug, Default)]
 pub struct Details {
@@ -192,7 +197,7 @@ impl Detail {
         self.command = redact::command(&words, line.truncated);
         if self.command.trim().is_empty() {
             // a kernel thread, or a program that wiped its own line: the name is all there is
-            self.command = format!("[{}]", self.name);
+            self.command = bare_name(&self.name);
         }
         self.commands_read_at = self.looks;
         Ok(())

@@ -47,6 +47,8 @@ enum Command {
     ProgramOrModule,
     /// A program named `environment:program`.
     Qualified,
+    /// A program, or the text of a command behind `-c` or `--command`.
+    ProgramOrText,
 }
 
 const fn plain(names: &'static [&'static str], valued: &'static [&'static str], operands: usize) -> Wrapper {
@@ -94,6 +96,12 @@ const WRAPPERS: &[Wrapper] = &[
     runner(&["uv"], &["tool", "run"], UV_VALUED, Command::Program),
     runner(&["uv"], &["run"], UV_VALUED, Command::ProgramOrModule),
     runner(&["uvx"], &[], UV_VALUED, Command::Program),
+    runner(
+        &["pipx"],
+        &["run"],
+        &["--spec", "--python", "--pip-args", "-i", "--index-url", "--backend"],
+        Command::Program,
+    ),
     runner(&["poetry"], &["run"], &["-C", "--directory", "-P", "--project"], Command::Program),
     runner(&["pipenv"], &["run"], &["--python"], Command::Program),
     runner(&["pdm"], &["run"], &["-p", "--project", "-c", "--config", "--venv"], Command::Program),
@@ -166,11 +174,13 @@ const WRAPPERS: &[Wrapper] = &[
     plain(&["unshare"], &["-w", "--wd", "-R", "--root", "-S", "-G", "--setuid", "--setgid"], 0),
     plain(&["time", "gtime"], &["-f", "--format", "-o", "--output"], 0),
     plain(&["setsid", "nohup", "unbuffer", "busybox", "command", "exec", "npx", "bunx"], &["-a"], 0),
-    plain(&["flock"], &["-w", "--timeout", "-E", "--conflict-exit-code"], 1),
+    Wrapper { command: Command::ProgramOrText, ..plain(&["flock"], FLOCK_VALUED, 1) },
     plain(&["strace", "ltrace"], &["-e", "-o", "-s", "-p", "-P", "-a", "-E"], 0),
     plain(&["valgrind"], &[], 0),
     plain(&["systemd-run"], SYSTEMD_RUN_VALUED, 0),
 ];
+
+const FLOCK_VALUED: &[&str] = &["-w", "--timeout", "-E", "--conflict-exit-code"];
 
 /// Options of `runuser` that take a value.
 const RUNUSER_VALUED: &[&str] = &["-u", "--user", "-g", "-G"];
@@ -297,11 +307,19 @@ fn unwrap_one(wrapper: &Wrapper, rest: &[Vec<u8>]) -> Option<Inner> {
                 return Some(Inner::Module(module, arguments));
             }
         }
-        Command::Program | Command::AfterAssignments | Command::Qualified => {}
+        Command::Program | Command::AfterAssignments | Command::Qualified | Command::ProgramOrText => {}
     }
     let mut rest = skip_options(rest, wrapper.valued).get(wrapper.operands..)?;
     rest = rest.strip_prefix(&[b"--".to_vec()]).unwrap_or(rest);
+    if wrapper.command == Command::ProgramOrText
+        && let [flag, text, ..] = rest
+        && (flag == b"-c" || flag == b"--command")
+    {
+        return simple_command(text).map(Inner::Command);
+    }
     if wrapper.command == Command::AfterAssignments {
+        // `env -` is `env -i`
+        rest = rest.strip_prefix(&[b"-".to_vec()]).unwrap_or(rest);
         let assignments = rest.iter().take_while(|word| is_assignment(word)).count();
         rest = rest.get(assignments..)?;
     }

@@ -195,6 +195,10 @@ fn a_run_whose_first_thread_left_is_alive() {
     });
     let after = watch.family_of(leaver).expect("alive");
     assert_eq!((after.key.pid, &after.command), (leaver.pid, &before.command));
+    // a new life, which never saw its command line, knows it by what the earlier one wrote down
+    watch.restart();
+    let known = watch.family_of(leaver).expect("alive");
+    assert_eq!((known.key.pid, &known.command), (leaver.pid, &before.command));
     watch.silence("it is nobody's orphan");
     end(leaver);
     assert_eq!(watch.family_of(leaver), None);

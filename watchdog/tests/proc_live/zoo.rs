@@ -193,6 +193,7 @@ impl Drop for Zoo {
 /// The middle of a watchdog without graces, over what hangs from a zoo. Its wall clock runs a minute a tick.
 pub(crate) struct Watch {
     pub(crate) collector: Collector,
+    settings: CollectorSettings,
     memory: Memory,
     alerts: AlertState,
     now_ms: i64,
@@ -208,6 +209,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Another life with what the state file of this one would hold of families.
+    pub(crate) fn restart(&mut self) {
+        let kept = self.collector.memory().clone();
+        self.collector = Collector::new(self.settings.clone(), Some(kept)).expect("a collector");
+    }
+
     pub(crate) fn over(zoo: &Zoo) -> Self {
         Self::with(zoo.top(), root(), "pytest")
     }
@@ -221,7 +228,8 @@ impl Watch {
             age_marks_ms: Vec::new(),
         };
         Self {
-            collector: Collector::new(settings, None).expect("a collector"),
+            collector: Collector::new(settings.clone(), None).expect("a collector"),
+            settings,
             memory: Memory::default(),
             alerts: AlertState::default(),
             now_ms: Clocks::now().realtime_ms,
