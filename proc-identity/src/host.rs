@@ -84,6 +84,13 @@ pub fn ticks_ms(ticks: u64, ticks_per_second: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
+/// The first clock tick that is not before this time since boot; the other way of [`ticks_ms`].
+#[must_use]
+pub fn ticks_at(ms: i64, ticks_per_second: u64) -> u64 {
+    let ms = u128::try_from(ms).unwrap_or(0);
+    u64::try_from((ms * u128::from(ticks_per_second)).div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
 fn clock_ms(clock: ClockId) -> i64 {
     let now = clock_gettime(clock);
     now.tv_sec.saturating_mul(1000).saturating_add(now.tv_nsec / 1_000_000)

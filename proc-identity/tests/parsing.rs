@@ -338,3 +338,14 @@ proptest! {
         prop_assert_eq!(stat.start_ticks, 99);
     }
 }
+
+proptest! {
+    #[test]
+    fn a_time_in_ticks_is_the_first_that_is_not_before_it(
+        ticks in 0..1_000_000_000_000_u64, beside in -20..20_i64, rate in 1..2000_u64,
+    ) {
+        use proc_identity::host::{ticks_at, ticks_ms};
+        let ms = ticks_ms(ticks, rate) + beside;
+        prop_assert_eq!(ticks >= ticks_at(ms, rate), ticks_ms(ticks, rate) >= ms);
+    }
+}

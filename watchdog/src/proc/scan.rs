@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use proc_identity::host::{self, Clocks, ticks_ms};
+use proc_identity::host::{self, Clocks, ticks_at};
 use proc_identity::{ProcError, ProcessId, Stat};
 
 use super::assemble;
@@ -463,10 +463,11 @@ impl Collector {
         let interval_ms = (clocks.boottime_ms - previous.boottime_ms).max(0);
         for mark_ms in &self.settings.age_marks_ms {
             let newest = clocks.boottime_ms + interval_ms - mark_ms;
-            let window = newest - interval_ms..=newest;
+            // in ticks, so that no row has to be converted
+            let at = |ms: i64| ticks_at(ms, self.ticks_per_second);
+            let window = at(newest - interval_ms)..at(newest + 1);
             due.extend(self.table.rows().iter().filter_map(|row| {
-                let started = ticks_ms(row.start_ticks, self.ticks_per_second);
-                (row.state == RowState::Alive && window.contains(&started)).then_some(row.pid)
+                (row.state == RowState::Alive && window.contains(&row.start_ticks)).then_some(row.pid)
             }));
         }
     }
