@@ -10,6 +10,8 @@ mod gates;
 #[cfg(all(test, debug_assertions))]
 mod guards;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod incidents;
 #[cfg(test)]
 mod support;

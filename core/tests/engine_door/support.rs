@@ -48,7 +48,7 @@ pub(crate) struct World {
 #[derive(Default)]
 pub(crate) struct Setup {
     pub(crate) settings: &'static [(&'static str, &'static str)],
-    /// Lines of the project in `projects.toml`.
+    /// Lines of the project in `projects.toml`; `$W` stands for the world's folder.
     pub(crate) project: &'static str,
 }
 
@@ -77,7 +77,7 @@ ci_cmd = ["true"]
             text.push_str(&format!("{key} = {value}\n"));
         }
     }
-    text.push_str(more);
+    text.push_str(&more.replace("$W", &w.to_string()));
     text.push_str("\n[project.agents]\n");
     for role in ["analyst", "architect", "developer", "reviewer", "tester", "deployer"] {
         text.push_str(&format!("{role} = {{ kind = \"command\", command = [\"true\"] }}\n"));
@@ -115,6 +115,20 @@ fn scripts(dir: &Path) {
          if [ -e $W/at_deploy ]; then mv $W/at_deploy $W/at_deploy.done; sh $W/at_deploy.done; fi\n\
          if [ -e $W/broken_deploy ]; then echo 'no room' >&2; exit 3; fi\n\
          printf %s \"$ORCH_REVISION\" > $W/deployed\n"
+            .to_owned(),
+    );
+    script(
+        "image",
+        "echo \"$ORCH_REVISION\" >> $W/builds\n\
+         if [ -e $W/broken_build ]; then echo 'no room' >&2; exit 3; fi\n\
+         if [ -e $W/inherited_label ]; then exit 0; fi\n\
+         printf %s \"$ORCH_REVISION\" > $W/image\n"
+            .to_owned(),
+    );
+    script(
+        "image-revision",
+        "if [ -e $W/deaf_image ]; then echo 'no daemon' >&2; exit 1; fi\n\
+         if [ -e $W/image ]; then cat $W/image; fi\n"
             .to_owned(),
     );
     script(

@@ -210,6 +210,10 @@ fn end(outside: &mut Outside, dir: &PathBuf, how: End) -> String {
             // a checkout that is gone by now has no reader either
             std::fs::write(run.cwd.join("coverage.json"), report).ok();
         }
+        "image" if well => {
+            outside.image = run.env.get("ORCH_REVISION").cloned();
+            outside.images.extend(outside.image.clone());
+        }
         "deploy" => {
             let revision = run.env.get("ORCH_REVISION").cloned().unwrap_or_default();
             if well && how.slow {

@@ -62,6 +62,8 @@ ci_cmd = ["ci"]
 merge_retest_cmd = ["pytest"]
 coverage_cmd = ["coverage"]
 coverage_report = "coverage.json"
+image_build_cmd = ["image"]
+image_revision_cmd = ["image-revision"]
 deploy_cmd = ["deploy"]
 deploy_health_cmd = ["health"]
 

@@ -79,6 +79,10 @@ pub struct Outside {
     pub fetched: Option<String>,
     /// Runs, by directory.
     pub runs: BTreeMap<PathBuf, Run>,
+    /// Label of the image, once one is built.
+    pub image: Option<String>,
+    /// Heads whose image was built.
+    pub images: BTreeSet<String>,
     /// Revision that runs, once one does.
     pub deployed: Option<String>,
     /// Deploys that were started and take effect later.
@@ -93,7 +97,7 @@ pub struct Outside {
     pub excuses: BTreeMap<String, String>,
     /// Webhooks on their way, by key.
     pub webhooks: Vec<(Source, String)>,
-    /// Whether the health command can answer.
+    /// Whether the commands that look at image and deploy can answer.
     pub deaf: bool,
     /// Whether no owner of an edge dies or is robbed: then no gate of a task ever runs beside its like.
     pub owners_live: bool,
