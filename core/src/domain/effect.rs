@@ -70,6 +70,13 @@ pub enum Probe {
     Absent,
     /// It can no longer happen for this candidate (head moved, pull request closed); why.
     Impossible(String),
+    /// It was begun, and may still come to stand by itself.
+    UnderWay {
+        /// What was begun, and what is seen of it.
+        why: String,
+        /// When it is no longer waited for, UTC milliseconds.
+        until_ms: i64,
+    },
     /// The look itself failed, or its answer tells neither; why.
     CannotTell(String),
 }

@@ -66,6 +66,8 @@ pub(crate) async fn perform(
             outcome
         }
         Probe::Impossible(why) => EffectOutcome::Moved(why),
+        // the next try waits for it, and then looks again
+        Probe::UnderWay { why, .. } => EffectOutcome::Failed(why),
         // nothing was begun under a fresh intent, so nothing can be in doubt
         Probe::CannotTell(why) if fresh => EffectOutcome::Failed(why),
         Probe::CannotTell(why) => EffectOutcome::InDoubt(why),

@@ -154,7 +154,7 @@ pub(crate) async fn measured(world: &World, head: &str) {
 }
 
 /// The merge as the engine journals it, with the candidate measured; all that follows is to do.
-async fn merged_under(world: &World, proof: &LeaseProof) -> String {
+pub(crate) async fn merged_under(world: &World, proof: &LeaseProof) -> String {
     world.post_ci(1, orch_core::forge::StatusState::Success).await;
     let candidate = world.task(1).await.candidate.unwrap();
     let now = world.engine.clock.now_ms();

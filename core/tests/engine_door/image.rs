@@ -14,7 +14,7 @@ use crate::{
     support::{Setup, World, blocked, key},
 };
 
-const WITH_IMAGE: Setup = Setup {
+pub(crate) const WITH_IMAGE: Setup = Setup {
     settings: &[],
     project: "image_build_cmd = [\"$W/bin/image\"]\nimage_revision_cmd = [\"$W/bin/image-revision\"]\n",
 };

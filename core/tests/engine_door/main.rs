@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod deploys;
+#[cfg(test)]
 mod edge;
 #[cfg(test)]
 mod gates;

@@ -120,6 +120,7 @@ fn scripts(dir: &Path) {
     script(
         "image",
         "echo \"$ORCH_REVISION\" >> $W/builds\n\
+         if [ -e $W/at_build ]; then mv $W/at_build $W/at_build.done; sh $W/at_build.done; fi\n\
          if [ -e $W/broken_build ]; then echo 'no room' >&2; exit 3; fi\n\
          if [ -e $W/inherited_label ]; then exit 0; fi\n\
          printf %s \"$ORCH_REVISION\" > $W/image\n"

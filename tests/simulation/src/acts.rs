@@ -221,8 +221,9 @@ fn end(outside: &mut Outside, dir: &PathBuf, how: End) -> String {
             } else if well {
                 outside.deployed = Some(revision);
             }
-            if let Some(deploy) = run.deploy.and_then(|index| outside.deploys.get_mut(index)) {
-                deploy.1 = Some(well);
+            match (&outcome, run.deploy.and_then(|index| outside.deploys.get_mut(index))) {
+                (Outcome::Exited { .. }, Some(deploy)) => deploy.1 = Some(well),
+                _ => drop(outside.cut_off.insert(key.clone())),
             }
         }
         _ => {}

@@ -137,8 +137,9 @@ impl Machine for World {
                 if run.state == RunState::Alive {
                     killed += 1;
                     run.end(Outcome::Signaled { signal: 9 });
-                    if let Some(deploy) = run.deploy.and_then(|index| outside.deploys.get_mut(index)) {
-                        deploy.1 = Some(false);
+                    // whether it had begun anything nobody can say any more
+                    if run.deploy.is_some() {
+                        outside.cut_off.insert(run.key().to_owned());
                     }
                 }
             }

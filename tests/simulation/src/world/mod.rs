@@ -87,8 +87,10 @@ pub struct Outside {
     pub deployed: Option<String>,
     /// Deploys that were started and take effect later.
     pub deploying: Vec<String>,
-    /// Deploy programs that were begun: revision, and how each ended.
+    /// Deploy programs that were begun: revision, and what each said of itself; nothing when it was cut off.
     pub deploys: Vec<(String, Option<bool>)>,
+    /// Keys whose deploy program was cut off: these may park for that, and for nothing else.
+    pub cut_off: BTreeSet<String>,
     /// Heads whose re-test passed.
     pub tested: BTreeSet<String>,
     /// Merges by the core: pull request, head.
