@@ -1,6 +1,7 @@
 //! The image of a candidate: built once where it is another's, found where it stands, never built blindly.
 
 use orch_core::{
+    clock::Clock,
     domain::{
         effect::EffectKind,
         stage::Stage,
@@ -17,6 +18,7 @@ use crate::{
 pub(crate) const WITH_IMAGE: Setup = Setup {
     settings: &[],
     project: "image_build_cmd = [\"$W/bin/image\"]\nimage_revision_cmd = [\"$W/bin/image-revision\"]\n",
+    clock: Clock::System,
 };
 
 async fn states(world: &World) -> Vec<String> {

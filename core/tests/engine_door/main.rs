@@ -2,6 +2,8 @@
 //! commands. Only the agents are the tests themselves.
 
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod deploys;
@@ -15,6 +17,8 @@ mod guards;
 mod image;
 #[cfg(test)]
 mod incidents;
+#[cfg(test)]
+mod scripts;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

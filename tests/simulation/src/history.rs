@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use orch_core::{
     actors,
-    clock::Clock,
+    clock::{Clock, ManualTime as _},
     config::CoreConfig,
     domain::{
         actor::Actor,
