@@ -144,9 +144,8 @@ impl Schedule {
         inner.furthest_ms = inner.furthest_ms.max(inner.jumped_ms);
     }
 
-    /// Lets the host's clock catch up with the latest time that it has ever shown: whatever was put
-    /// off until then comes due. A clock that went back delays by as much, and by no more.
-    pub fn catch_up(&self) {
+    /// Sets the host's clock right again: to the latest time that it has ever shown.
+    pub fn set_right(&self) {
         let mut inner = self.inner();
         inner.jumped_ms = inner.furthest_ms;
     }

@@ -103,6 +103,8 @@ pub struct Outside {
     pub deaf: bool,
     /// Whether no owner of an edge dies or is robbed: then no gate of a task ever runs beside its like.
     pub owners_live: bool,
+    /// Whether nobody but the end of its wait takes the merge slot from a candidate that waits for its CI.
+    pub slots_last: bool,
     /// What the core did that it must never do.
     pub wrongs: Vec<String>,
     made: u64,
