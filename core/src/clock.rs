@@ -7,14 +7,17 @@ use std::{
     fmt::Debug,
     future::Future,
     pin::Pin,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Time that somebody else moves on.
 pub trait ManualTime: Debug + Send + Sync {
     /// UTC Unix milliseconds; may jump either way, as a host's clock may.
     fn now_ms(&self) -> i64;
+
+    /// Milliseconds that have passed since some moment, jumps not counted.
+    fn passed_ms(&self) -> i64;
 
     /// Resolves when this much time has passed, jumps not counted.
     fn sleep_ms(&self, wait_ms: i64) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -47,6 +50,18 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the module that the ban points to")]
     pub fn instant(&self) -> std::time::Instant {
         std::time::Instant::now()
+    }
+
+    /// Milliseconds that have passed since some moment of this life, whatever the clock was set to.
+    #[must_use]
+    pub fn passed_ms(&self) -> i64 {
+        static BEGAN: OnceLock<Instant> = OnceLock::new();
+        if let Self::Manual(time) = self {
+            return time.passed_ms();
+        }
+        let now = self.instant();
+        let passed = now.saturating_duration_since(*BEGAN.get_or_init(|| now));
+        i64::try_from(passed.as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Waits.

@@ -12,10 +12,10 @@ use crate::{
     actors::{self, RunFacts, settle_run},
     chain::chain,
     domain::{actor::Actor, ids::RunId},
-    engine::{Engine, EngineError},
+    engine::{Engine, EngineError, Request},
     failpoint::{Plant, planted},
     process::{Adopted, Cookie, LaunchError, LiveRun},
-    runs::Ended,
+    runs::{Ended, RunError},
     store::{JobRow, RunRow},
 };
 
@@ -44,15 +44,16 @@ impl From<crate::store::StoreError> for RecoveryError {
     }
 }
 
-/// An agent's run of the last life that lives on.
+/// A run of the last life that lives on: an agent's, or a deploy.
 #[derive(Debug)]
 pub struct Survivor {
-    job: JobRow,
+    /// The agent's; a deploy has none.
+    job: Option<JobRow>,
     run: RunRow,
     running: Box<dyn LiveRun>,
 }
 
-/// Brings the last life to an end. Answers the agents that live on.
+/// Brings the last life to an end. Answers the agents and deploys that live on.
 ///
 /// # Errors
 /// [`RecoveryError`]: then nothing may be started.
@@ -81,7 +82,11 @@ pub async fn recover(engine: &Arc<Engine>) -> Result<Vec<Survivor>, RecoveryErro
                 ends.push((job, RunFacts::from(&ended)));
             }
             (ProcessKind::Agent, Some(job), Adopted::Live(running)) => {
-                survivors.push(Survivor { job, run, running });
+                survivors.push(Survivor { job: Some(job), run, running });
+            }
+            // begun once: cut off, nobody could say how far it came
+            (ProcessKind::Deploy, _, Adopted::Live(running)) => {
+                survivors.push(Survivor { job: None, run, running });
             }
             (_, job, found) => {
                 let ended = finish(engine, &run, found).await;
@@ -125,12 +130,42 @@ pub async fn recover(engine: &Arc<Engine>) -> Result<Vec<Survivor>, RecoveryErro
     Ok(survivors)
 }
 
-/// Takes up the agents that live on.
+/// Takes up the agents and deploys that live on.
 pub fn take_up(stage: &actors::Stage, survivors: Vec<Survivor>) {
     for Survivor { job, run, running } in survivors {
-        tracing::info!(run = run.id.0, role = %job.role, "an agent outlived the last core; it is taken up");
-        actors::watch_adopted(stage, job, &run, running);
+        if let Some(job) = job {
+            tracing::info!(run = run.id.0, role = %job.role, "an agent outlived the last core; it is taken up");
+            actors::watch_adopted(stage, job, &run, running);
+        } else {
+            tracing::info!(run = run.id.0, "a deploy outlived the last core; its end is waited for");
+            let own = stage.clone();
+            stage.work.spawn(async move {
+                if let Err(error) = deploy_ends(&own, &run, running).await {
+                    tracing::error!(run = run.id.0, error = %chain(&error), "a deploy of the last life could not be watched");
+                }
+            });
+        }
     }
+}
+
+/// Waits for the end of a deploy of the last life, records it, and asks for the task that waits for it.
+async fn deploy_ends(stage: &actors::Stage, run: &RunRow, running: Box<dyn LiveRun>) -> Result<(), RunError> {
+    let engine = &stage.engine;
+    let watch = engine.runs.expect(run.id, run.kind, run.task);
+    tokio::select! {
+        biased;
+        ended = engine.runs.watch(watch, running) => drop(ended?),
+        // the next life takes it up in turn
+        () = stage.stop.cancelled() => return Ok(()),
+    }
+    let Some(task) = run.task else { return Ok(()) };
+    if let Some(row) = engine.store.task_by_id(task).await? {
+        let request = Request::advance(Actor::Finalizer, "the deploy of the last life ended");
+        if let Err(error) = engine.advance(&row.task.key, request).await {
+            tracing::error!(work_item = %row.task.key, error = %chain(&error), "could not go on after a deploy; the reconciler asks again");
+        }
+    }
+    Ok(())
 }
 
 /// Ends a run of the last life that nobody waits for any more.

@@ -443,14 +443,14 @@ impl Runs {
         task.is_some_and(|task| held.contains_key(&task))
     }
 
-    /// Asks all watched runs that are not agents to end.
+    /// Asks all watched runs to end but agents and deploys: a deploy that has begun is not cut off.
     pub fn stop_gates(&self) -> usize {
-        self.stop_where(|one| one.kind != ProcessKind::Agent)
+        self.stop_where(|one| !matches!(one.kind, ProcessKind::Agent | ProcessKind::Deploy))
     }
 
-    /// Asks every watched run to end.
+    /// Asks every watched run to end, agents too, but deploys.
     pub fn stop_all(&self) -> usize {
-        self.stop_where(|_| true)
+        self.stop_where(|one| one.kind != ProcessKind::Deploy)
     }
 
     /// Whether somebody in this process watches the run.

@@ -95,6 +95,12 @@ impl Sample {
         self.data.join("sample/deployed").join(project)
     }
 
+    /// Image of a project, and the record of its builds.
+    #[must_use]
+    pub fn image(&self, project: &str) -> PathBuf {
+        self.data.join("sample/image").join(project)
+    }
+
     /// The local forge's bare repository of a project.
     #[must_use]
     pub fn bare(&self, project: &str) -> PathBuf {

@@ -69,7 +69,8 @@ fn within_the_effects() -> Vec<Armed> {
         let end = match kind {
             // a start voids a half-prepared candidate: its record is always its own walk's
             EffectKind::PrepareCandidate => Point::DoneAfterCommit,
-            EffectKind::Merge
+            EffectKind::RebuildImage
+            | EffectKind::Merge
             | EffectKind::RatchetCoverage
             | EffectKind::StartDeploy
             | EffectKind::CloseWorkItem => Point::SettledDone,
@@ -131,6 +132,8 @@ struct End {
     deployed_once: bool,
     /// How often the deploy command was started: it is idempotent, and would hide a second time.
     deploy_starts: usize,
+    /// How often the image was built.
+    image_builds: usize,
     closed: bool,
     /// Effects by name that the journal has as done, each once.
     done: Vec<String>,
@@ -162,6 +165,9 @@ fn end_of(stack: &Stack) -> Result<End> {
         deploy_starts: std::fs::read_to_string(stack.sample().deployed("sample").join("attempts.log"))?
             .lines()
             .count(),
+        image_builds: std::fs::read_to_string(stack.sample().image("sample").join("builds.log"))?
+            .lines()
+            .count(),
         closed: text("SELECT state FROM tracker_item")? == "closed",
         done: words("SELECT kind FROM effect WHERE state = 'done' ORDER BY kind")?,
         open_intents: number("SELECT count(*) FROM effect WHERE state = 'intent'")?,
@@ -186,6 +192,7 @@ fn undisturbed() -> End {
         merges: 1,
         deployed_once: true,
         deploy_starts: 1,
+        image_builds: 1,
         closed: true,
         done: sorted(EffectKind::ALL.iter().map(|kind| kind.as_str()).collect()),
         open_intents: 0,

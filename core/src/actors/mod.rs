@@ -5,6 +5,7 @@
 //! program, and never a silent stop of one mechanism.
 
 mod agents;
+pub(crate) mod ages;
 mod ci;
 mod finalizer;
 mod monitor;

@@ -1,9 +1,11 @@
 //! The reaper, in three tiers: runs that are gone without a word, exits that nobody settled, and
 //! whatever is older than any limit. It claims before it acts; whoever loses a claim has done
-//! nothing.
+//! nothing. Every age is time that it has watched itself, never a difference of two clock times.
 
 use super::{
-    Stage, failed, passed,
+    Stage,
+    ages::Watched,
+    failed, passed,
     settle::{RunFacts, settle_run},
 };
 use crate::{
@@ -25,13 +27,12 @@ pub(super) async fn run(stage: Stage) {
         if stage.engine.life() != Life::Ready {
             continue;
         }
-        if let Err(error) = jobs(&stage).await {
-            failed(&stage.engine, "reaper", &error);
+        let looks = [jobs(&stage).await, left_over(&stage).await, leases(&stage).await];
+        // what could not be looked at keeps its age
+        if looks.iter().all(Result::is_ok) {
+            stage.engine.ages.end_pass();
         }
-        if let Err(error) = left_over(&stage).await {
-            failed(&stage.engine, "reaper", &error);
-        }
-        if let Err(error) = leases(&stage).await {
+        for error in looks.into_iter().filter_map(Result::err) {
             failed(&stage.engine, "reaper", &error);
         }
         passed(&stage.engine, "reaper");
@@ -43,16 +44,16 @@ async fn jobs(stage: &Stage) -> Result<(), EngineError> {
     if planted(Plant::NobodyReaps) {
         return Ok(());
     }
-    let now = engine.clock.now_ms();
+    let now = engine.clock.passed_ms();
     let limits = &engine.config.reaper;
     for job in engine.store.running_jobs().await? {
         let Some(run) = job.run else { continue };
         let Some(row) = engine.store.run(run).await? else { continue };
-        let age = now.saturating_sub(row.started_at_ms.unwrap_or(row.created_at_ms));
+        let age = engine.ages.of(Watched::Run(run), now);
         if age > limits.max_running_ms {
             overdue(stage, &job, &row).await?;
-        } else if let Some(recorded) = row.exit_recorded_at_ms {
-            if now.saturating_sub(recorded) >= limits.finalize_grace_ms {
+        } else if row.exit_recorded_at_ms.is_some() {
+            if engine.ages.of(Watched::Exit(run), now) >= limits.finalize_grace_ms {
                 unsettled(stage, &job, run).await?;
             }
         } else if !engine.runs.is_watched(run) && age >= limits.dead_grace_ms {
@@ -152,8 +153,8 @@ async fn overdue(stage: &Stage, job: &JobRow, row: &RunRow) -> Result<(), Engine
 async fn left_over(stage: &Stage) -> Result<(), EngineError> {
     let engine = &stage.engine;
     for run in engine.store.open_runs().await? {
-        let age = engine.clock.now_ms().saturating_sub(run.created_at_ms);
         let Some(job) = run.job else { continue };
+        let age = engine.ages.of(Watched::LeftOver(run.id), engine.clock.passed_ms());
         if engine.runs.is_watched(run.id) || age < engine.config.reaper.dead_grace_ms {
             continue;
         }
@@ -175,9 +176,10 @@ async fn left_over(stage: &Stage) -> Result<(), EngineError> {
 
 async fn leases(stage: &Stage) -> Result<(), EngineError> {
     let engine = &stage.engine;
-    let now = engine.clock.now_ms();
+    let now = engine.clock.passed_ms();
     for lease in engine.store.held_leases().await? {
-        let too_old = now.saturating_sub(lease.row.acquired_at_ms) > engine.config.reaper.max_running_ms;
+        let age = engine.ages.of(Watched::Grant(lease.task, lease.row.fencing), now);
+        let too_old = age > engine.config.reaper.max_running_ms;
         let why = match (lease.liveness, too_old) {
             (_, true) => ReclaimReason::Overdue,
             (OwnerLiveness::Live, false) => continue,

@@ -197,6 +197,12 @@ pub static KEYS: Table = Table {
                     (0, 1_000_000),
                     "How far below its baseline coverage may fall.",
                 ),
+                Key::seconds(
+                    "ORCH_IMAGE_BUILD_TIMEOUT_S",
+                    "1800",
+                    TIMEOUT,
+                    "Limit of one build of an image.",
+                ),
                 Key::seconds("ORCH_STAGING_TIMEOUT_S", "1800", TIMEOUT, "Limit of the staging suite."),
                 Key::seconds(
                     "ORCH_CI_WAIT_S",

@@ -131,6 +131,8 @@ pub struct GatesConfig {
     pub coverage_timeout_ms: i64,
     /// `ORCH_COVERAGE_TOLERANCE_PP`, in parts per million of the whole (0.1 points = 1,000).
     pub coverage_tolerance_ppm: i64,
+    /// `ORCH_IMAGE_BUILD_TIMEOUT_S`, in milliseconds.
+    pub image_build_timeout_ms: i64,
     /// `ORCH_STAGING_TIMEOUT_S`, in milliseconds.
     pub staging_timeout_ms: i64,
     /// `ORCH_CI_WAIT_S`, in milliseconds.
@@ -208,6 +210,7 @@ impl CoreConfig {
             merge_retest_classify_enabled: reader.switch("ORCH_MERGE_RETEST_CLASSIFY_ENABLED"),
             coverage_timeout_ms: reader.duration_ms("ORCH_COVERAGE_TIMEOUT_S"),
             coverage_tolerance_ppm: reader.points_ppm("ORCH_COVERAGE_TOLERANCE_PP"),
+            image_build_timeout_ms: reader.duration_ms("ORCH_IMAGE_BUILD_TIMEOUT_S"),
             staging_timeout_ms: reader.duration_ms("ORCH_STAGING_TIMEOUT_S"),
             ci_wait_ms: reader.duration_ms("ORCH_CI_WAIT_S"),
             ci_timeout_ms: reader.duration_ms("ORCH_CI_TIMEOUT_S"),
@@ -268,6 +271,7 @@ impl CoreConfig {
         let limits = [
             ("ORCH_MERGE_RETEST_TIMEOUT_S", self.gates.merge_retest_timeout_ms),
             ("ORCH_COVERAGE_TIMEOUT_S", self.gates.coverage_timeout_ms),
+            ("ORCH_IMAGE_BUILD_TIMEOUT_S", self.gates.image_build_timeout_ms),
             ("ORCH_STAGING_TIMEOUT_S", self.gates.staging_timeout_ms),
             ("ORCH_CI_WAIT_S", self.gates.ci_wait_ms),
             ("ORCH_DEPLOY_TIMEOUT_S", self.deploy_timeout_ms),

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum EffectKind {
     /// Rebase the task branch on the target's head and push it.
     PrepareCandidate,
+    /// Build the candidate's image once more.
+    RebuildImage,
     /// Merge the pull request.
     Merge,
     /// Raise the stored coverage baseline to the merged revision's.
@@ -24,14 +26,21 @@ pub enum EffectKind {
 
 impl EffectKind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::PrepareCandidate, Self::Merge, Self::RatchetCoverage, Self::StartDeploy, Self::CloseWorkItem];
+    pub const ALL: [Self; 6] = [
+        Self::PrepareCandidate,
+        Self::RebuildImage,
+        Self::Merge,
+        Self::RatchetCoverage,
+        Self::StartDeploy,
+        Self::CloseWorkItem,
+    ];
 
     /// Name in store, API and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::PrepareCandidate => "prepare_candidate",
+            Self::RebuildImage => "rebuild_image",
             Self::Merge => "merge",
             Self::RatchetCoverage => "ratchet_coverage",
             Self::StartDeploy => "start_deploy",
@@ -61,6 +70,13 @@ pub enum Probe {
     Absent,
     /// It can no longer happen for this candidate (head moved, pull request closed); why.
     Impossible(String),
+    /// It was begun, and may still come to stand by itself.
+    UnderWay {
+        /// What was begun, and what is seen of it.
+        why: String,
+        /// When it is no longer waited for, UTC milliseconds.
+        until_ms: i64,
+    },
     /// The look itself failed, or its answer tells neither; why.
     CannotTell(String),
 }

@@ -78,6 +78,7 @@ impl fmt::Display for Edge {
 const DEPLOY_EDGE: &[Step] = &[
     Step::Effect(EffectKind::PrepareCandidate),
     Step::Gate(GateKind::Ci),
+    Step::Effect(EffectKind::RebuildImage),
     Step::Gate(GateKind::Image),
     Step::Gate(GateKind::Staging),
     Step::Gate(GateKind::Retest),
@@ -273,6 +274,9 @@ mod tests {
         {
             assert!((prepare..merge).contains(&at(Step::Gate(gate))), "{gate:?}");
         }
+        let rebuild = at(Step::Effect(EffectKind::RebuildImage));
+        assert!((prepare..merge).contains(&rebuild));
+        assert_eq!(at(Step::Gate(GateKind::Image)), rebuild + 1, "what was built is looked at");
         assert_eq!(at(Step::Gate(GateKind::LandedTree)), merge + 1);
         assert!(at(Step::Effect(EffectKind::StartDeploy)) > at(Step::Effect(EffectKind::RatchetCoverage)));
     }

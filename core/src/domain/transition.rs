@@ -308,12 +308,15 @@ fn overdue_ci(task: &Task, step: &str, reason: &str, limits: Limits, now_ms: i64
     is_over.then(|| blocked(task, cause, "look at the CI, then `task retry`".to_owned()))
 }
 
-/// Until when a task rests before it is tried again; a person's retry ends the rest. Whoever asks
-/// earlier must not use up a try.
+/// Until when a task rests before it is tried again; a person's retry ends the rest, and so does a clock
+/// that shows an earlier time than the task's last change: it was set back, and must not prolong it.
+/// Whoever asks earlier must not use up a try.
 #[must_use]
 pub fn rests_until(task: &Task, now_ms: i64) -> Option<i64> {
     match task.standing {
-        Standing::Held { retry_at_ms, .. } if now_ms < retry_at_ms => Some(retry_at_ms),
+        Standing::Held { retry_at_ms, .. } if (task.updated_at_ms..retry_at_ms).contains(&now_ms) => {
+            Some(retry_at_ms)
+        }
         Standing::Held { .. }
         | Standing::Moving {}
         | Standing::Waiting { .. }

@@ -1,7 +1,9 @@
 //! Start the deploy of the merged revision; and the look at what is deployed.
 //!
-//! The probe is the health command's own answer. A deploy command of an earlier life was swept at
-//! the start of this one, so that its act is over, one way or the other, before anyone looks.
+//! The probe is the health command's own answer, and where that does not name our revision, what the
+//! supervisor of the deploy command left behind: a command that ended well has started the deploy, one
+//! that was cut off may have, and neither is started again. A command outlives its core and is not
+//! swept: its end is waited for.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,10 +11,13 @@ use orch_contract::ProcessKind;
 
 use crate::{
     chain::chain,
-    domain::effect::{EffectOutcome, Probe},
+    domain::{
+        effect::{EffectOutcome, Probe},
+        ids::RunId,
+    },
     engine::{Engine, Site},
     process::{
-        Stream,
+        Adopted, Outcome, Stream,
         short::{EndStatus, ShortCommand},
     },
     runs::Order,
@@ -76,9 +81,75 @@ pub(super) async fn probe(engine: &Engine, site: &Site, row: &TaskRow) -> Probe 
         Health::Healthy(revision) if revision == *merged => {
             Probe::Done(format!("deployed revision is {revision}"))
         }
-        Health::Healthy(_) | Health::Unhealthy(_) => Probe::Absent,
-        Health::CannotTell(why) => Probe::CannotTell(format!("the health command: {why}")),
+        other => not_ours(engine, site, row, merged, other).await,
     }
+}
+
+/// Another revision than ours is deployed, or none is known to be: what became of our command tells.
+async fn not_ours(engine: &Engine, site: &Site, row: &TaskRow, merged: &str, health: Health) -> Probe {
+    let (run, how, at_ms) = match begun(engine, row).await {
+        Ok(Begun::Not) => {
+            return match health {
+                Health::Healthy(_) | Health::Unhealthy(_) => Probe::Absent,
+                Health::CannotTell(why) => Probe::CannotTell(format!("the health command: {why}")),
+            };
+        }
+        Ok(Begun::Well(run)) => return Probe::Done(started(merged, run)),
+        Ok(Begun::CutOff { run, how, at_ms }) => (run, how, at_ms),
+        Err(why) => return Probe::CannotTell(format!("what its command came to: {why}")),
+    };
+    let state = match health {
+        Health::Healthy(revision) => format!("{revision} is deployed"),
+        Health::Unhealthy(why) => format!("not healthy: {why}"),
+        Health::CannotTell(why) => format!("the health command: {why}"),
+    };
+    let why = format!("its command was begun and {how} (run {run}); {state}");
+    let until_ms = at_ms.saturating_add(site.project.limits(&engine.config).deploy_ms);
+    // a clock that was set back must not make the wait longer
+    if (at_ms..=until_ms).contains(&engine.clock.now_ms()) {
+        Probe::UnderWay { why, until_ms }
+    } else {
+        Probe::CannotTell(format!("{why}; if it does not come by itself, deploy {merged} by hand"))
+    }
+}
+
+/// What became of the last deploy command of a task, as the machine tells it. A task is merged once,
+/// so that every deploy of it is of that one revision.
+enum Begun {
+    /// Never started, or it failed by its own word.
+    Not,
+    /// It ended well.
+    Well(RunId),
+    /// It was started and did not come to an end of its own.
+    CutOff { run: RunId, how: String, at_ms: i64 },
+}
+
+async fn begun(engine: &Engine, row: &TaskRow) -> Result<Begun, String> {
+    let runs = engine.store.runs_of(row.id).await.map_err(|error| chain(&error))?;
+    let Some(last) = runs.into_iter().rfind(|run| run.kind == ProcessKind::Deploy) else {
+        return Ok(Begun::Not);
+    };
+    let run = last.id;
+    let at_ms = last.ending.map_or(last.started_at_ms.unwrap_or(last.created_at_ms), |end| end.ended_at_ms);
+    let cut_off = |how: &str| Ok(Begun::CutOff { run, how: how.to_owned(), at_ms });
+    match engine.runs.adopt(run).map_err(|error| chain(&error))? {
+        // its go byte may have left: the directory is gone, and with it what would tell
+        Adopted::NeverPrepared if last.started_at_ms.is_some() => cut_off("left no record"),
+        Adopted::NeverPrepared => Ok(Begun::Not),
+        Adopted::Live(_) => cut_off("is at work"),
+        Adopted::Lost { .. } => cut_off("left no record"),
+        Adopted::Ended(record) => match record.outcome {
+            Outcome::Exited { code: 0 } => Ok(Begun::Well(run)),
+            Outcome::Exited { .. } | Outcome::NotStarted { .. } => Ok(Begun::Not),
+            Outcome::Signaled { signal } => cut_off(&format!("was ended by signal {signal}")),
+            Outcome::TimedOut => cut_off("ran out of its time"),
+            Outcome::Stopped => cut_off("was stopped"),
+        },
+    }
+}
+
+fn started(revision: &str, run: RunId) -> String {
+    format!("deploy of {revision} started (run {run})")
 }
 
 pub(super) async fn act(engine: &Engine, site: &Site, row: &TaskRow) -> EffectOutcome {
@@ -100,9 +171,7 @@ pub(super) async fn act(engine: &Engine, site: &Site, row: &TaskRow) -> EffectOu
         engine.counters.run_ended("deploy", &ended.outcome_text());
     }
     match ended {
-        Ok(ended) if ended.succeeded() => {
-            EffectOutcome::Done(format!("deploy of {merged} started (run {})", ended.run))
-        }
+        Ok(ended) if ended.succeeded() => EffectOutcome::Done(started(merged, ended.run)),
         Ok(ended) => {
             let said = engine.runs.tail_text(ended.run, Stream::Err).await;
             let last = said.lines().last().unwrap_or("").trim().to_owned();

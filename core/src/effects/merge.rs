@@ -22,7 +22,9 @@ pub(super) async fn landed_revision(site: &Site, row: &TaskRow) -> Result<String
     match probe(site, row).await {
         Probe::Done(evidence) => Ok(merged_revision(&evidence).unwrap_or(evidence)),
         Probe::Absent => Err(EffectOutcome::Failed("no candidate was prepared".to_owned())),
-        Probe::Impossible(why) | Probe::CannotTell(why) => Err(EffectOutcome::Failed(why)),
+        Probe::Impossible(why) | Probe::CannotTell(why) | Probe::UnderWay { why, .. } => {
+            Err(EffectOutcome::Failed(why))
+        }
     }
 }
 

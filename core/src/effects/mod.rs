@@ -7,10 +7,12 @@
 mod candidate;
 mod close;
 mod deploy;
+mod image;
 mod merge;
 mod ratchet;
 
 pub(crate) use deploy::{Health, health};
+pub(crate) use image::{ImageOf, image_of};
 pub(crate) use merge::pr_number;
 
 use crate::{
@@ -40,8 +42,8 @@ pub(crate) async fn perform(
         Ok(None) => return Ok(Some(EffectOutcome::Done("nothing to do".to_owned()))),
         Err(why) => return Ok(Some(why)),
     };
-    // naming the pair of a candidate takes a look at forge and target: it does not stand as it is
-    let proven_absent = kind == EffectKind::PrepareCandidate;
+    // naming these takes a look: the pair of a candidate does not stand as it is, the image is another's
+    let proven_absent = matches!(kind, EffectKind::PrepareCandidate | EffectKind::RebuildImage);
     let now = engine.clock.now_ms();
     let intent = engine.store.write_intent(proof, kind, revision.clone(), proven_absent, now).await?;
     let (id, fresh) = match intent {
@@ -64,6 +66,8 @@ pub(crate) async fn perform(
             outcome
         }
         Probe::Impossible(why) => EffectOutcome::Moved(why),
+        // the next try waits for it, and then looks again
+        Probe::UnderWay { why, .. } => EffectOutcome::Failed(why),
         // nothing was begun under a fresh intent, so nothing can be in doubt
         Probe::CannotTell(why) if fresh => EffectOutcome::Failed(why),
         Probe::CannotTell(why) => EffectOutcome::InDoubt(why),
@@ -101,6 +105,7 @@ pub(crate) async fn perform(
 pub(crate) async fn probe(engine: &Engine, site: &Site, row: &TaskRow, kind: EffectKind) -> Probe {
     match kind {
         EffectKind::PrepareCandidate => candidate::probe(site, row).await,
+        EffectKind::RebuildImage => image::probe(engine, site, row).await,
         EffectKind::Merge => merge::probe(site, row).await,
         EffectKind::RatchetCoverage => ratchet::probe(engine, site, row).await,
         EffectKind::StartDeploy => deploy::probe(engine, site, row).await,
@@ -114,7 +119,8 @@ pub(crate) async fn probe_intent(engine: &Engine, site: &Site, row: &TaskRow, in
         // rebase and push are guarded and idempotent: whatever stands is taken as the new start
         EffectKind::PrepareCandidate => Probe::Absent,
         EffectKind::StartDeploy if planted(Plant::IntentIsDone) => Probe::Done("taken for done".to_owned()),
-        EffectKind::Merge
+        EffectKind::RebuildImage
+        | EffectKind::Merge
         | EffectKind::RatchetCoverage
         | EffectKind::StartDeploy
         | EffectKind::CloseWorkItem => probe(engine, site, row, intent.kind).await,
@@ -130,6 +136,7 @@ async fn act(
 ) -> EffectOutcome {
     match kind {
         EffectKind::PrepareCandidate => candidate::act(engine, site, row).await,
+        EffectKind::RebuildImage => image::act(engine, site, row).await,
         EffectKind::Merge => merge::act(engine, site, row).await,
         EffectKind::RatchetCoverage => ratchet::act(engine, site, row, proof).await,
         EffectKind::StartDeploy => deploy::act(engine, site, row).await,
@@ -153,6 +160,7 @@ async fn revision_of(
     };
     match kind {
         EffectKind::PrepareCandidate => candidate::revision(site, row).await,
+        EffectKind::RebuildImage => image::revision(engine, site, row).await,
         EffectKind::Merge => match &row.task.candidate {
             Some(candidate) => Ok(Some(candidate.head.clone())),
             // merged by a person before we prepared anything: journalled under what landed
@@ -174,7 +182,8 @@ pub(crate) fn events_of(row: &TaskRow, kind: EffectKind, revision: &str, evidenc
         EffectKind::Merge if row.task.merged.is_none() => {
             events.extend(merge::merged_revision(evidence).map(|revision| Event::Merged { revision }));
         }
-        EffectKind::Merge
+        EffectKind::RebuildImage
+        | EffectKind::Merge
         | EffectKind::RatchetCoverage
         | EffectKind::StartDeploy
         | EffectKind::CloseWorkItem => {}

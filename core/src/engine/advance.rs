@@ -191,6 +191,9 @@ impl Engine {
         let settled = self.settle_open(site, &row, &proof, Actor::Reconciler).await?;
         if let Some(row) = self.store.task_by_id(row.id).await? {
             match settled {
+                Settled::UnderWay(waits) => {
+                    self.conclude(site, &row, Work::Done, waits, &request, Some(&proof)).await?;
+                }
                 Settled::InDoubt { step, cause } => {
                     let doubt = Checked::InDoubt { step, cause };
                     self.conclude(site, &row, Work::Done, doubt, &request, Some(&proof)).await?;
@@ -259,6 +262,7 @@ impl Engine {
         let checked = match self.settle_open(site, &row, proof, request.actor).await? {
             Settled::Fenced => return Ok(Outcome::LostRace),
             Settled::InDoubt { step, cause } => Checked::InDoubt { step, cause },
+            Settled::UnderWay(waits) => waits,
             Settled::Clear if request.command == Command::Advance => {
                 match self.act(site, &row, proof, request.actor).await? {
                     Some(checked) => checked,
@@ -268,11 +272,11 @@ impl Engine {
             Settled::Clear => Checked::No,
         };
         if request.command != Command::Advance
-            && let Checked::InDoubt { step, cause } = &checked
+            && let Checked::InDoubt { step, .. } | Checked::Stopped { step, .. } = &checked
         {
             // a person's command must not paper over an effect of which nobody knows
             let command = Request { command: Command::Advance, ..request.clone() };
-            tracing::warn!(work_item = %row.task.key, step, cause, "refused a command over an effect in doubt");
+            tracing::warn!(work_item = %row.task.key, step, ?checked, "refused a command over an effect of which nobody knows");
             return self.conclude(site, &row, Work::Done, checked, &command, Some(proof)).await;
         }
         let asked = (row.task.stage, row.task.round);

@@ -36,6 +36,8 @@ pub(super) enum Settled {
         /// What is in doubt.
         cause: String,
     },
+    /// One was begun and may still come to stand: nothing may begin before that is known.
+    UnderWay(Checked),
     /// The lease is somebody else's by now.
     Fenced,
 }
@@ -203,6 +205,11 @@ impl Engine {
                     if !self.store.effect_void(proof, intent.id, why, now).await? {
                         return Ok(Settled::Fenced);
                     }
+                }
+                Probe::UnderWay { why, until_ms } => {
+                    let who = Waitee::Deploy { name: intent.revision };
+                    let wait = Verdict::Wait { reason: why, who, until_ms: Some(until_ms) };
+                    return Ok(Settled::UnderWay(stopped(kind.as_str(), wait)));
                 }
                 Probe::CannotTell(_) if !self.store.guards().stands(Guard::DoubtParks) => {
                     if !self.store.effect_void(proof, intent.id, "not known".to_owned(), now).await? {

@@ -78,6 +78,8 @@ pub struct Engine {
     pub wakes: Wakes,
     /// People who wait to enter an edge.
     pub(crate) yields: yields::Yields,
+    /// How long the reaper has watched what it may end.
+    pub(crate) ages: crate::actors::ages::Ages,
     life: AtomicU8,
     started_at_ms: i64,
 }
@@ -104,6 +106,7 @@ impl Engine {
             counters: Counters::default(),
             wakes: Wakes::default(),
             yields: yields::Yields::default(),
+            ages: crate::actors::ages::Ages::default(),
             life: AtomicU8::new(Life::Starting as u8),
             started_at_ms,
         }

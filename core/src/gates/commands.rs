@@ -27,15 +27,15 @@ use crate::{
 const FINDING_LINES: usize = 40;
 
 /// A command that came to its end, with the checkout it ran in.
-pub(super) struct CommandEnd {
-    pub(super) ended: Ended,
-    pub(super) out: String,
-    pub(super) err: String,
-    pub(super) checkout: Checkout,
+pub(crate) struct CommandEnd {
+    pub(crate) ended: Ended,
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) checkout: Checkout,
 }
 
-/// Runs a command for a gate; `Err` is the gate's answer when it could not be run at all.
-pub(super) async fn run(
+/// Runs a command for a gate or an effect; `Err` is the answer when it could not be run at all.
+pub(crate) async fn run(
     engine: &Engine,
     site: &Site,
     row: &TaskRow,

@@ -13,7 +13,7 @@ mod coverage;
 mod landed;
 mod staging;
 
-pub(crate) use commands::judge_ci;
+pub(crate) use commands::{judge_ci, run as run_in_checkout};
 
 use crate::{
     config::Switch,
@@ -22,7 +22,7 @@ use crate::{
         task::Candidate,
         verdict::{GateKind, InfraClass, Verdict, Waitee},
     },
-    effects::{Health, health},
+    effects::{Health, ImageOf, health, image_of},
     engine::{Engine, EngineError, Site},
     failpoint::{Plant, planted},
     guards::Guard,
@@ -122,7 +122,7 @@ async fn look(
         }
         GateKind::LandedTree => landed::landed_tree(engine, site, row, candidate).await?.into(),
         GateKind::Deployed => deployed(engine, site, row).await.into(),
-        GateKind::Image => Verdict::Skipped { why: "no image commands are configured".to_owned() }.into(),
+        GateKind::Image => image(engine, site, row, head).await.into(),
         GateKind::Security => Verdict::Skipped { why: "no scanners are configured".to_owned() }.into(),
     })
 }
@@ -229,6 +229,23 @@ fn count(engine: &Engine, row: &TaskRow, gate: GateKind, verdict: &Verdict, at_m
             tally.failures.insert(gate.as_str(), failure);
         }
         Verdict::Pass { .. } | Verdict::Wait { .. } | Verdict::Skipped { .. } => {}
+    }
+}
+
+/// The image that staging runs is of exactly this candidate. Whatever else its label says, short, marked
+/// as dirty or inherited, does not say that.
+async fn image(engine: &Engine, site: &Site, row: &TaskRow, head: &str) -> Verdict {
+    if site.project.image.is_none() {
+        return Verdict::Skipped { why: "no image commands are configured".to_owned() };
+    }
+    let looked = image_of(engine, site, row, head).await;
+    match &looked {
+        ImageOf::Revision(revision) if revision == head => Verdict::Pass { evidence: looked.told() },
+        // the step before has built it, or found that it was built
+        ImageOf::Revision(_) | ImageOf::Nothing => {
+            Verdict::Red { findings: vec![format!("{} after a build of {head}", looked.told())] }
+        }
+        ImageOf::CannotTell(_) => Verdict::Infra { class: InfraClass::Other, detail: looked.told() },
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Project {
     pub merge_retest_cmd: Option<Argv>,
     /// Coverage gate.
     pub coverage: Option<CoverageCommand>,
+    /// Image of a candidate.
+    pub image: Option<ImageCommands>,
     /// Staging suite.
     pub staging_cmd: Option<Argv>,
     /// Deploy.
@@ -108,6 +110,15 @@ pub enum CoverageFormat {
     CoveragePyJson,
 }
 
+/// Image of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageCommands {
+    /// Builds it from a clean checkout, labelled with `ORCH_REVISION`.
+    pub build_cmd: Argv,
+    /// Prints the revision that it is labelled with; nothing when there is none.
+    pub revision_cmd: Argv,
+}
+
 /// Deploy of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeployCommands {
@@ -124,6 +135,8 @@ pub struct ProjectLimits {
     pub merge_retest_ms: Option<i64>,
     /// `coverage_timeout_s`, in milliseconds.
     pub coverage_ms: Option<i64>,
+    /// `image_build_timeout_s`, in milliseconds.
+    pub image_build_ms: Option<i64>,
     /// `staging_timeout_s`, in milliseconds.
     pub staging_ms: Option<i64>,
     /// `ci_timeout_s`, in milliseconds.
@@ -141,6 +154,8 @@ pub struct EffectiveLimits {
     pub merge_retest_ms: i64,
     /// One coverage run.
     pub coverage_ms: i64,
+    /// One build of the image.
+    pub image_build_ms: i64,
     /// The staging suite.
     pub staging_ms: i64,
     /// One CI run of the local forge.
@@ -366,6 +381,7 @@ impl Project {
         EffectiveLimits {
             merge_retest_ms: own.merge_retest_ms.unwrap_or(config.gates.merge_retest_timeout_ms),
             coverage_ms: own.coverage_ms.unwrap_or(config.gates.coverage_timeout_ms),
+            image_build_ms: own.image_build_ms.unwrap_or(config.gates.image_build_timeout_ms),
             staging_ms: own.staging_ms.unwrap_or(config.gates.staging_timeout_ms),
             ci_ms: own.ci_ms.unwrap_or(config.gates.ci_timeout_ms),
             ci_wait_ms: own.ci_wait_ms.unwrap_or(config.gates.ci_wait_ms),
@@ -387,6 +403,7 @@ impl Project {
         let overrides = [
             ("ORCH_MERGE_RETEST_TIMEOUT_S", own.merge_retest_ms),
             ("ORCH_COVERAGE_TIMEOUT_S", own.coverage_ms),
+            ("ORCH_IMAGE_BUILD_TIMEOUT_S", own.image_build_ms),
             ("ORCH_STAGING_TIMEOUT_S", own.staging_ms),
             ("ORCH_CI_WAIT_S", own.ci_wait_ms),
             ("ORCH_DEPLOY_TIMEOUT_S", own.deploy_ms),

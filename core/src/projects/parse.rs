@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::walk::{View, Walk};
 use super::{
     Agent, AgentProgram, Agents, Argv, CoverageCommand, CoverageFormat, DeployCommands, FileProblem,
-    ForgeKind, LOCAL_CI_CONTEXT, MergeMethod, Project, ProjectLimits, Role,
+    ForgeKind, ImageCommands, LOCAL_CI_CONTEXT, MergeMethod, Project, ProjectLimits, Role,
 };
 
 /// Bounds of every limit, in milliseconds: those of the settings.
@@ -89,6 +89,7 @@ fn read_project(walk: &mut Walk<'_>, view: &mut View<'_>, base: &Path) -> Option
     let required_contexts = read_contexts(walk, view);
     let merge_retest_cmd = read_command(walk, view, "merge_retest_cmd");
     let coverage = read_coverage(walk, view);
+    let image = read_image(walk, view);
     let staging_cmd = read_command(walk, view, "staging_cmd");
     let deploy = read_deploy(walk, view);
     let approvers = read_approvers(walk, view);
@@ -105,6 +106,7 @@ fn read_project(walk: &mut Walk<'_>, view: &mut View<'_>, base: &Path) -> Option
         ci_cmd,
         merge_retest_cmd,
         coverage,
+        image,
         staging_cmd,
         deploy,
         approvers,
@@ -184,6 +186,13 @@ fn coverage_format(report: &str) -> Option<CoverageFormat> {
     }
 }
 
+fn read_image(walk: &mut Walk<'_>, view: &mut View<'_>) -> Option<ImageCommands> {
+    refuse_half(walk, view, "image_build_cmd", "image_revision_cmd");
+    let build_cmd = read_command(walk, view, "image_build_cmd");
+    let revision_cmd = read_command(walk, view, "image_revision_cmd");
+    Some(ImageCommands { build_cmd: build_cmd?, revision_cmd: revision_cmd? })
+}
+
 fn read_deploy(walk: &mut Walk<'_>, view: &mut View<'_>) -> Option<DeployCommands> {
     refuse_half(walk, view, "deploy_cmd", "deploy_health_cmd");
     let cmd = read_command(walk, view, "deploy_cmd");
@@ -211,6 +220,7 @@ fn read_limits(walk: &mut Walk<'_>, view: &mut View<'_>) -> ProjectLimits {
     ProjectLimits {
         merge_retest_ms: walk.seconds_ms(view, "merge_retest_timeout_s", LIMIT_MS),
         coverage_ms: walk.seconds_ms(view, "coverage_timeout_s", LIMIT_MS),
+        image_build_ms: walk.seconds_ms(view, "image_build_timeout_s", LIMIT_MS),
         staging_ms: walk.seconds_ms(view, "staging_timeout_s", LIMIT_MS),
         ci_ms: walk.seconds_ms(view, "ci_timeout_s", LIMIT_MS),
         ci_wait_ms: walk.seconds_ms(view, "ci_wait_s", LIMIT_MS),

@@ -63,6 +63,7 @@ fn the_documented_example_is_valid_and_sets_everything() {
     let projects = parse(example).unwrap();
     let shop = projects.by_work_item("SHOP-1").unwrap();
     assert!(shop.coverage.is_some() && shop.deploy.is_some() && shop.staging_cmd.is_some());
+    assert!(shop.image.is_some());
     assert_eq!(shop.approvers, ["ada", "grace"]);
     assert_eq!(shop.limits.deploy_ms, Some(120_000));
     assert!(projects.check(&config(&[])).is_ok());
@@ -105,6 +106,8 @@ fn one_wrong_thing_is_one_problem_with_line_and_key() {
             "coverage_cmd = [\"x\"]\ncoverage_report = \"/c.json\"",
             "8: project \"shop\".coverage_report: \"/c.json\": must be a path inside",
         ),
+        ("image_build_cmd = [\"x\"]", "1: project \"shop\".image_revision_cmd: is missing"),
+        ("image_revision_cmd = [\"x\"]", "1: project \"shop\".image_build_cmd: is missing"),
         ("deploy_cmd = [\"x\"]", "1: project \"shop\".deploy_health_cmd: is missing"),
         ("deploy_health_cmd = [\"x\"]", "1: project \"shop\".deploy_cmd: is missing"),
         ("approvers = [\" ada\"]", "7: project \"shop\".approvers: a name is empty or has spaces"),
@@ -244,7 +247,7 @@ fn the_ceiling_holds_for_what_a_project_sets_itself() {
     let projects = parse(&minimal("staging_timeout_s = 12000\nci_timeout_s = 2000")).unwrap();
     let told = projects.check(&config(&[])).unwrap_err().to_string();
     assert!(told.contains("ORCH_STAGING_TIMEOUT_S:shop=12000 + "), "{told}");
-    assert!(told.contains("= 16560 in sum"), "{told}");
+    assert!(told.contains("= 18360 in sum"), "{told}");
     assert!(told.contains("project shop: ci_wait_s is smaller than ci_timeout_s"), "{told}");
 
     let slow = parse(&minimal("").replace("timeout_s = 1.5", "timeout_s = 14401")).unwrap();

@@ -92,9 +92,10 @@ const SELECT_OPEN_OF: &str =
     select_job!("task_id = ?1 AND status IN ('queued','running') ORDER BY id DESC LIMIT 1");
 pub(super) const SELECT_QUEUED: &str =
     select_job!("status = 'queued' ORDER BY priority DESC, queued_at_ms, id LIMIT ?1");
-// the first job whose time has come, of a project with room
+// the first job whose time has come, of a project with room; a clock that shows less than the beginning
+// of the wait was set back, and nobody knows how much of the wait is left
 pub(super) const SELECT_CLAIMABLE: &str = select_job!(
-    "status = 'queued' AND coalesce(not_before_ms, 0) <= ?1
+    "status = 'queued' AND (coalesce(not_before_ms, 0) <= ?1 OR coalesce(waits_since_ms, queued_at_ms) > ?1)
        AND project NOT IN (SELECT project FROM job WHERE status = 'running' GROUP BY project HAVING count(*) >= ?2)
      ORDER BY priority DESC, queued_at_ms, id LIMIT 1"
 );
@@ -177,10 +178,10 @@ impl Store {
                 let settled = (s.status != JobStatus::Queued).then_some(s.at_ms);
                 let won = tx
                     .execute_cached(
-                        "UPDATE job SET status = ?3, attempt = ?4, not_before_ms = ?5, settled_at_ms = ?6, outcome = ?7,
+                        "UPDATE job SET status = ?3, attempt = ?4, not_before_ms = ?5, settled_at_ms = ?6, outcome = ?7, waits_since_ms = ?8,
                                 reason = CASE WHEN ?3 = 'queued' THEN 'attempt after: ' || ?7 ELSE reason END
                          WHERE id = ?1 AND run_id = ?2 AND status = 'running'",
-                        params![s.job.0, s.run.0, s.status.as_str(), attempt, s.not_before_ms, settled, s.outcome],
+                        params![s.job.0, s.run.0, s.status.as_str(), attempt, s.not_before_ms, settled, s.outcome, s.not_before_ms.map(|_| s.at_ms)],
                     )
                     .map_err(tasks::failed("settle_job"))?;
                 if won == 0 {

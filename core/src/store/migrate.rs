@@ -10,13 +10,18 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Schema that this program reads and writes.
-pub const SCHEMA: i64 = 2;
+pub const SCHEMA: i64 = 4;
 
 /// `application_id` of our files: "orch" in ASCII.
 const APPLICATION_ID: i64 = 0x6f72_6368;
 
 /// Statements that lead from schema `index` to `index + 1`.
-const MIGRATIONS: [&str; SCHEMA as usize] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; SCHEMA as usize] = [
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// Refuses a file that is not ours, or newer than we are, before anything is changed in it; answers
 /// its schema.

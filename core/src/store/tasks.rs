@@ -91,8 +91,10 @@ pub(super) const SELECT_TASK: &str = "SELECT id, row_json FROM task WHERE work_i
 pub(super) const SELECT_TASK_BY_ID: &str = "SELECT id, row_json FROM task WHERE id = ?1";
 pub(super) const SELECT_EVENTS: &str =
     "SELECT seq, at_ms, actor, who, reason, event FROM event WHERE task_id = ?1 AND seq > ?2 ORDER BY seq";
-/// A task whose edge is owned is not asked for: its owner acts, and the reaper frees a dead owner's.
-pub(super) const SELECT_DUE: &str = "SELECT id, row_json FROM task WHERE due_at_ms <= ?1 AND NOT EXISTS \
+/// A task whose edge is owned is not asked for: its owner acts, and the reaper frees a dead owner's. One
+/// that was written later than the clock shows is due: the clock was set back.
+pub(super) const SELECT_DUE: &str = "SELECT id, row_json FROM task WHERE due_at_ms IS NOT NULL \
+     AND (due_at_ms <= ?1 OR updated_at_ms > ?1) AND NOT EXISTS \
      (SELECT 1 FROM transition_lease WHERE task_id = task.id AND held = 1) ORDER BY due_at_ms LIMIT ?2";
 pub(super) const SELECT_OPEN: &str =
     "SELECT id, row_json FROM task WHERE stage NOT IN ('done','cancelled') ORDER BY id LIMIT ?1";
@@ -236,7 +238,7 @@ impl Store {
         self.readers.read("open_tasks", move |connection| rows(connection, SELECT_OPEN, params![limit])).await
     }
 
-    /// Held tasks whose time has come.
+    /// Held tasks whose time has come, or whose rest a clock that was set back would prolong.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -14,11 +14,11 @@ use orch_core::{
 use crate::support::{Setup, World, blocked, key};
 
 /// The lease as the engine takes it. Leaked: a crash drops nothing.
-async fn lease(world: &World) -> &'static LeaseProof {
+pub(crate) async fn lease(world: &World) -> &'static LeaseProof {
     Box::leak(Box::new(world.lease(1).await))
 }
 
-async fn intent(world: &World, proof: &LeaseProof, kind: EffectKind, revision: &str) -> i64 {
+pub(crate) async fn intent(world: &World, proof: &LeaseProof, kind: EffectKind, revision: &str) -> i64 {
     let now = world.engine.clock.now_ms();
     let written = world.store().write_intent(proof, kind, revision.to_owned(), true, now).await.unwrap();
     let IntentWrite::Open { id, fresh: true } = written else { panic!("{written:?}") };
@@ -26,13 +26,13 @@ async fn intent(world: &World, proof: &LeaseProof, kind: EffectKind, revision: &
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Act {
+pub(crate) enum Act {
     Done,
     NotDone,
 }
 
 /// After the crash every further entry leads to the one good end.
-async fn ends_well(world: &World) {
+pub(crate) async fn ends_well(world: &World) {
     for _ in 0..6 {
         match world.advance_past_holding(1).await {
             Outcome::Waiting { .. } => {
@@ -147,14 +147,14 @@ async fn a_crash_in_the_deploy_command() {
 }
 
 /// What the coverage gate leaves of a candidate.
-async fn measured(world: &World, head: &str) {
+pub(crate) async fn measured(world: &World, head: &str) {
     let counts = orch_core::domain::coverage::LineCounts { covered: 8, measured: 10 };
     let now = world.engine.clock.now_ms();
     world.store().record_coverage("sample".into(), head.to_owned(), counts, now).await.unwrap();
 }
 
 /// The merge as the engine journals it, with the candidate measured; all that follows is to do.
-async fn merged_under(world: &World, proof: &LeaseProof) -> String {
+pub(crate) async fn merged_under(world: &World, proof: &LeaseProof) -> String {
     world.post_ci(1, orch_core::forge::StatusState::Success).await;
     let candidate = world.task(1).await.candidate.unwrap();
     let now = world.engine.clock.now_ms();

@@ -15,7 +15,10 @@ use orch_core::{
     guards::Guard,
 };
 
-use crate::support::{Setup, World, key};
+use crate::{
+    image::WITH_IMAGE,
+    support::{Setup, World, key},
+};
 
 /// Whether the rule held in the story.
 type Held = bool;
@@ -57,16 +60,17 @@ async fn without_deferral_two_owners_walk_one_edge() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_waiting_for_a_robbed_owner_its_effect_is_doubled() {
     is_load_bearing(Guard::ForcedOwner, |lifted| async move {
-        let world = at_the_edge(lifted).await;
+        let world = World::at_the_edge(1, WITH_IMAGE).await;
+        lift(&world, lifted);
         world.prepared(1).await;
-        world.hang("at_deploy", "");
+        world.hang("at_build", "");
         let robbed = world.beside(1, Actor::Monitor);
         world.until("at_work").await;
         world.rob(1).await;
         world.beside(1, Actor::Reconciler).await.unwrap();
         world.put("go", "");
         robbed.await.unwrap();
-        world.lines("deploys").len() == 1
+        world.lines("builds").len() == 1
     })
     .await;
 }

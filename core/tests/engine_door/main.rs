@@ -2,7 +2,11 @@
 //! commands. Only the agents are the tests themselves.
 
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod deploys;
 #[cfg(test)]
 mod edge;
 #[cfg(test)]
@@ -10,7 +14,11 @@ mod gates;
 #[cfg(all(test, debug_assertions))]
 mod guards;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod incidents;
+#[cfg(test)]
+mod scripts;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

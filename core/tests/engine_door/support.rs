@@ -41,6 +41,7 @@ pub(crate) struct World {
     dir: tempfile::TempDir,
     settings: Vec<(String, String)>,
     lives: u32,
+    clock: Clock,
     pub(crate) engine: Arc<Engine>,
 }
 
@@ -48,12 +49,12 @@ pub(crate) struct World {
 #[derive(Default)]
 pub(crate) struct Setup {
     pub(crate) settings: &'static [(&'static str, &'static str)],
-    /// Lines of the project in `projects.toml`.
+    /// Lines of the project in `projects.toml`; `$W` stands for the world's folder.
     pub(crate) project: &'static str,
+    pub(crate) clock: Clock,
 }
 
-/// The commands of the plain world. Each finds its orders in the world's folder, `$W`:
-/// `broken_deploy`, `sick_health` and the like change what it does.
+/// The plain world's project; its commands are `scripts`.
 fn project(dir: &Path, more: &str) -> String {
     let w = dir.display();
     let mut text = r#"[[project]]
@@ -77,7 +78,7 @@ ci_cmd = ["true"]
             text.push_str(&format!("{key} = {value}\n"));
         }
     }
-    text.push_str(more);
+    text.push_str(&more.replace("$W", &w.to_string()));
     text.push_str("\n[project.agents]\n");
     for role in ["analyst", "architect", "developer", "reviewer", "tester", "deployer"] {
         text.push_str(&format!("{role} = {{ kind = \"command\", command = [\"true\"] }}\n"));
@@ -85,48 +86,7 @@ ci_cmd = ["true"]
     text
 }
 
-fn scripts(dir: &Path) {
-    let w = dir.display();
-    let bin = dir.join("bin");
-    std::fs::create_dir_all(&bin).unwrap();
-    let script = |name: &str, body: String| {
-        use std::os::unix::fs::PermissionsExt;
-        let path = bin.join(name);
-        std::fs::write(&path, format!("#!/bin/sh\nW={w}\n{body}")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    script(
-        "pytest",
-        "echo \"$ORCH_REVISION\" >> $W/retests\n\
-         if [ -e $W/at_retest ]; then mv $W/at_retest $W/at_retest.done; sh $W/at_retest.done || { echo 'FAILED tests/test_sort.py::test_order'; exit 1; }; fi\n\
-         if [ -e broken ]; then echo 'FAILED tests/test_sort.py::test_order'; exit 1; fi\nexit 0\n"
-            .to_owned(),
-    );
-    script(
-        "coverage",
-        "test -e $W/covered || echo 8 > $W/covered\n\
-         printf '{\"totals\":{\"covered_lines\":%s,\"num_statements\":10}}' \"$(cat $W/covered)\" > coverage.json\n\
-         if [ -e $W/nothing_measured ]; then printf '{\"totals\":{\"covered_lines\":0,\"num_statements\":0}}' > coverage.json; fi\n"
-            .to_owned(),
-    );
-    script(
-        "deploy",
-        "echo \"$ORCH_REVISION\" >> $W/deploys\n\
-         if [ -e $W/at_deploy ]; then mv $W/at_deploy $W/at_deploy.done; sh $W/at_deploy.done; fi\n\
-         if [ -e $W/broken_deploy ]; then echo 'no room' >&2; exit 3; fi\n\
-         printf %s \"$ORCH_REVISION\" > $W/deployed\n"
-            .to_owned(),
-    );
-    script(
-        "health",
-        "if [ -e $W/deaf_health ]; then kill -9 $$; fi\n\
-         if [ -e $W/sick_health ]; then echo 'still starting' >&2; exit 1; fi\n\
-         if [ -e $W/deployed ]; then cat $W/deployed; else echo nothing; fi\n"
-            .to_owned(),
-    );
-}
-
-async fn life(dir: &Path, settings: &[(String, String)], number: u32) -> Arc<Engine> {
+async fn life(dir: &Path, settings: &[(String, String)], number: u32, clock: Clock) -> Arc<Engine> {
     let pairs = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let config = CoreConfig::load(&Strings::from_pairs(pairs), dir).unwrap().value;
     let projects = Projects::load(&config.projects_file).unwrap();
@@ -144,14 +104,14 @@ async fn life(dir: &Path, settings: &[(String, String)], number: u32) -> Arc<Eng
     let exe = PathBuf::from(env!("CARGO_BIN_EXE_orch-core"));
     let runs = Arc::new(Runs::new(
         store.clone(),
-        Clock::System,
+        clock.clone(),
         config.processes.clone(),
         config.data_dir.join("runs"),
         exe,
         base_env,
     ));
     std::fs::create_dir_all(config.data_dir.join("runs")).unwrap();
-    Arc::new(Engine::new(config, projects, store, Clock::System, sites, runs))
+    Arc::new(Engine::new(config, projects, store, clock, sites, runs))
 }
 
 pub(crate) fn key(number: u32) -> WorkItemKey {
@@ -188,14 +148,14 @@ impl World {
         std::fs::write(data.join("source/sort.py"), "def sort(x):\n    return x\n").unwrap();
         std::fs::write(data.join("source/README"), "a sample\n").unwrap();
         std::fs::write(data.join("projects.toml"), project(dir.path(), setup.project)).unwrap();
-        scripts(dir.path());
+        crate::scripts::write(dir.path());
         let mut settings = vec![
             ("ORCH_DATA_DIR".to_owned(), data.display().to_string()),
             ("ORCH_GATE_INFRA_BACKOFF_S".to_owned(), "1".to_owned()),
         ];
         settings.extend(setup.settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        let engine = life(dir.path(), &settings, 1).await;
-        Self { dir, settings, lives: 1, engine }
+        let engine = life(dir.path(), &settings, 1, setup.clock.clone()).await;
+        Self { dir, settings, lives: 1, clock: setup.clock, engine }
     }
 
     pub(crate) async fn plain() -> Self {
@@ -205,7 +165,7 @@ impl World {
     /// What a crash leaves: nothing of the old life is told anything; a new one begins.
     pub(crate) async fn crash(&mut self) {
         self.lives += 1;
-        self.engine = life(self.dir.path(), &self.settings, self.lives).await;
+        self.engine = life(self.dir.path(), &self.settings, self.lives, self.clock.clone()).await;
     }
 
     pub(crate) fn site(&self) -> &Site {

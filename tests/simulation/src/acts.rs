@@ -210,6 +210,10 @@ fn end(outside: &mut Outside, dir: &PathBuf, how: End) -> String {
             // a checkout that is gone by now has no reader either
             std::fs::write(run.cwd.join("coverage.json"), report).ok();
         }
+        "image" if well => {
+            outside.image = run.env.get("ORCH_REVISION").cloned();
+            outside.images.extend(outside.image.clone());
+        }
         "deploy" => {
             let revision = run.env.get("ORCH_REVISION").cloned().unwrap_or_default();
             if well && how.slow {
@@ -217,8 +221,9 @@ fn end(outside: &mut Outside, dir: &PathBuf, how: End) -> String {
             } else if well {
                 outside.deployed = Some(revision);
             }
-            if let Some(deploy) = run.deploy.and_then(|index| outside.deploys.get_mut(index)) {
-                deploy.1 = Some(well);
+            match (&outcome, run.deploy.and_then(|index| outside.deploys.get_mut(index))) {
+                (Outcome::Exited { .. }, Some(deploy)) => deploy.1 = Some(well),
+                _ => drop(outside.cut_off.insert(key.clone())),
             }
         }
         _ => {}

@@ -2,10 +2,10 @@
 //!
 //! Numbers are those of the design (I1 to I10). What the outside alone can see (a deploy begun twice,
 //! two agents in one worktree, a merge of an untested head) is told by the world as a wrong; this
-//! module reads the store beside it. I11 has no place here: nothing in this world can stop the core.
+//! module reads the store beside it. I11 is looked at in `history`: only what was asked to end a life ends it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::pin,
     task::{Context, Poll, Waker},
@@ -19,17 +19,25 @@ use orch_core::{
         lease::OwnerLiveness,
         stage::{Edge, Stage, is_edge},
         task::{self, Standing, Task},
+        verdict::Waitee,
     },
     store::Store,
 };
 
-use crate::world::{Outside, PullState};
+use crate::{
+    acts::Weather,
+    world::{Outside, PullState},
+};
 
 /// What the store says, step by step.
 #[derive(Debug, Default)]
 pub struct Judge {
     tasks: BTreeMap<i64, Task>,
     fencing: BTreeMap<i64, i64>,
+    /// Life that was last looked at.
+    life: String,
+    /// Tasks that wait for the CI of their candidate since this life, and so keep the merge slot.
+    keep_slot: BTreeSet<i64>,
 }
 
 /// The answer of a call that has nothing to wait for.
@@ -55,6 +63,12 @@ impl Judge {
             return Err(wrong.clone());
         }
         let failed = |error: orch_core::store::StoreError| format!("the store cannot be read: {error}");
+        // what is read first in a life may have been written in the one before
+        let same_life = self.life == store.identity().boot_id.0;
+        if !same_life {
+            self.life.clone_from(&store.identity().boot_id.0);
+            self.keep_slot.clear();
+        }
         for row in now(store.tasks_page(0, None, 100)).map_err(failed)? {
             let known = self.tasks.get(&row.id.0).map_or(0, |task| task.version);
             if known == row.task.version {
@@ -63,6 +77,7 @@ impl Judge {
             for event in now(store.events_after(row.id, known)).map_err(failed)? {
                 let before = self.tasks.remove(&row.id.0);
                 allowed(before.as_ref(), &event, outside)?;
+                self.one_at_a_time(row.id.0, &event.event, same_life && outside.slots_last)?;
                 let after = task::apply(before, &event).map_err(|error| format!("I8: {error}"))?;
                 self.tasks.insert(row.id.0, after);
             }
@@ -79,6 +94,29 @@ impl Judge {
                 return Err(format!("I3: fencing of task {} fell from {last}", lease.task));
             }
             *last = lease.row.fencing.0;
+        }
+        Ok(())
+    }
+
+    /// A candidate is not prepared while another waits for its CI on the same branch.
+    fn one_at_a_time(&mut self, task: i64, event: &Event, counts: bool) -> Result<(), String> {
+        match event {
+            Event::CandidatePrepared { .. } => {
+                let others = self.keep_slot.iter().filter(|other| **other != task);
+                let mut waiting = others.filter_map(|other| self.tasks.get(other));
+                if let Some(other) = waiting.find(|other| waits_for_its_ci(other)) {
+                    return Err(format!(
+                        "slot: a candidate was prepared while {} waits for its CI",
+                        other.key
+                    ));
+                }
+            }
+            // whoever was robbed may have given the slot back
+            Event::LeaseReclaimed { .. } => drop(self.keep_slot.remove(&task)),
+            Event::Stood { standing: Standing::Waiting { who: Waitee::Ci { .. }, .. } } if counts => {
+                self.keep_slot.insert(task);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -112,6 +150,22 @@ impl Judge {
             .all(|task| task.stage.is_terminal() || matches!(task.standing, Standing::Blocked { .. }))
     }
 
+    /// Whether all that is not at rest waits for others, who have a time for it that the clock measures: CI,
+    /// a deploy, or a slot behind one of these. Not an agent, and not a rest before another try.
+    #[must_use]
+    pub fn waits_for_others(&self) -> bool {
+        self.tasks.values().all(|task| {
+            task.stage.is_terminal()
+                || match &task.standing {
+                    Standing::Waiting { who, .. } => {
+                        matches!(who, Waitee::Ci { .. } | Waitee::Deploy { .. } | Waitee::Slot { .. })
+                    }
+                    Standing::Blocked { .. } | Standing::Finished {} => true,
+                    Standing::Moving {} | Standing::Held { .. } => false,
+                }
+        })
+    }
+
     /// How the tasks stand, one line.
     #[must_use]
     pub fn told(&self) -> String {
@@ -128,19 +182,38 @@ impl Judge {
         self.tasks.values().map(one).collect::<Vec<_>>().join("; ")
     }
 
-    /// The end of a history in which nobody and nothing stood in a task's way.
+    /// The end of a history in which nobody commanded anything and no call failed. What else the weather may
+    /// bring excuses only what it can cause: a clock that jumped ends a wait that has a time, and who cannot
+    /// be asked leaves a doubt.
     ///
     /// # Errors
     /// I6: which task did not reach `done`.
-    pub fn all_done(&self, outside: &Outside) -> Result<(), String> {
+    pub fn all_done(&self, outside: &Outside, weather: Weather) -> Result<(), String> {
+        let may_end = |cause: &str| {
+            let late = cause.contains("is not deployed in time") || cause.contains(": no answer within ");
+            let in_doubt = cause.starts_with("effect ") && cause.contains(" is in doubt: ");
+            let unasked = cause.contains("could not judge the code") && cause.contains("could not be asked");
+            (weather.jumps && late) || (weather.deaf && (late || in_doubt || unasked))
+        };
         for task in self.tasks.values() {
             let excuse = outside.excuses.get(task.key.as_str());
-            if task.stage != Stage::Done && excuse.is_none() {
+            // only an effect that cannot be told parks, and only the one that was cut off
+            let parks = outside.cut_off.contains(task.key.as_str())
+                && matches!(&task.standing, Standing::Blocked { cause, .. } if cause.starts_with("effect start_deploy is in doubt"));
+            let caused = matches!(&task.standing, Standing::Blocked { cause, .. } if may_end(cause));
+            if task.stage != Stage::Done && excuse.is_none() && !parks && !caused {
                 return Err(format!("I6: without a cause outside it ended so: {}", self.told()));
             }
         }
         Ok(())
     }
+}
+
+/// Whether it stands in its edge for the answer of CI alone, and so keeps the merge slot.
+fn waits_for_its_ci(task: &Task) -> bool {
+    task.stage == Stage::DeployStaging
+        && task.merged.is_none()
+        && matches!(task.standing, Standing::Waiting { who: Waitee::Ci { .. }, .. })
 }
 
 /// Whether an event may follow.

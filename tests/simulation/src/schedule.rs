@@ -137,12 +137,6 @@ impl Schedule {
         true
     }
 
-    /// Time that has passed, jumps not counted.
-    #[must_use]
-    pub fn passed_ms(&self) -> i64 {
-        self.inner().passed_ms
-    }
-
     /// Sets the host's clock forth or back.
     pub fn jump(&self, by_ms: i64) {
         let mut inner = self.inner();
@@ -150,9 +144,8 @@ impl Schedule {
         inner.furthest_ms = inner.furthest_ms.max(inner.jumped_ms);
     }
 
-    /// Lets the host's clock catch up with the latest time that it has ever shown: whatever was put
-    /// off until then comes due. A clock that went back delays by as much, and by no more.
-    pub fn catch_up(&self) {
+    /// Sets the host's clock right again: to the latest time that it has ever shown.
+    pub fn set_right(&self) {
         let mut inner = self.inner();
         inner.jumped_ms = inner.furthest_ms;
     }
@@ -204,6 +197,10 @@ impl ManualTime for Schedule {
     fn now_ms(&self) -> i64 {
         let inner = self.inner();
         BEGINNING_MS + inner.passed_ms + inner.jumped_ms
+    }
+
+    fn passed_ms(&self) -> i64 {
+        self.inner().passed_ms
     }
 
     fn sleep_ms(&self, wait_ms: i64) -> Pin<Box<dyn Future<Output = ()> + Send>> {

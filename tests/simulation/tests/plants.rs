@@ -13,8 +13,8 @@ use orch_simulation::{history::Ground, search, shrink::sort_of};
 const SEEDS: u64 = 10_000;
 
 /// Planted, and not found yet: the world makes their histories too seldom. Nor are the guards
-/// `JournalFencing`, `ProbeFirst`, `SettledFirst`, `DoubtParks`, `CommitFencing`, `ForcedOwner`,
-/// `JournalledDone`, `PendingTrigger` and `MergeSlot`, which the tests of the engine's door show.
+/// `JournalFencing`, `ProbeFirst`, `DoubtParks`, `CommitFencing`, `ForcedOwner`,
+/// `JournalledDone` and `PendingTrigger`, which the tests of the engine's door show.
 const NOT_FOUND_YET: [Plant; 2] = [Plant::IntentIsDone, Plant::PassOfAnotherHead];
 
 fn found(name: &str, ground: &Ground, expected: &[&str]) {
@@ -60,7 +60,10 @@ plants! {
 }
 
 guards! {
-    a_live_owner_is_deferred_to: LiveOwner => ["I1", "I3"];
+    // a second owner that leaves gives back the slot that the first still needs
+    a_live_owner_is_deferred_to: LiveOwner => ["I1", "I3", "slot"];
     a_decision_is_written_only_on_what_it_was_made_on: Comparison => ["I4", "I8"];
     what_landed_is_compared_with_what_was_tested: LandedTree => ["I9"];
+    one_candidate_at_a_time_is_prepared: MergeSlot => ["slot"];
+    what_an_earlier_try_left_is_settled_before_the_core_is_ready: SettledFirst => ["I6"];
 }

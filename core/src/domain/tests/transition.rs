@@ -467,11 +467,14 @@ fn an_effect_in_doubt_stops_for_a_person_and_is_neither_through_nor_rolled_back(
 #[test]
 fn a_held_task_rests_until_its_time_and_no_other_rests() {
     use crate::domain::transition::rests_until;
-    for task in tasks() {
+    for mut task in tasks() {
         match task.standing {
             Standing::Held { retry_at_ms, .. } => {
+                task.updated_at_ms = retry_at_ms - 10;
                 assert_eq!(rests_until(&task, retry_at_ms - 1), Some(retry_at_ms));
                 assert_eq!(rests_until(&task, retry_at_ms), None);
+                let set_back = task.updated_at_ms - 1;
+                assert_eq!(rests_until(&task, set_back), None, "a clock that is set back prolongs no rest");
             }
             Standing::Moving {}
             | Standing::Waiting { .. }

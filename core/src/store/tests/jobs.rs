@@ -45,6 +45,35 @@ async fn a_job_is_unique_while_it_is_open() {
     assert_eq!(fixture.number("SELECT count(*) FROM job"), 2, "free once it is settled");
 }
 
+#[tokio::test]
+async fn a_clock_that_is_set_back_prolongs_no_wait_also_over_a_restart() {
+    const DAY_MS: i64 = 86_400_000;
+    const FAILED_MS: i64 = 2 * DAY_MS;
+    let fixture = Fixture::new();
+    with_job(&fixture, 1, "sample").await;
+    let claimed = claim(&fixture.store, WIDE, FAILED_MS - 1_000).await.unwrap();
+    let again = JobSettlement {
+        not_before_ms: Some(FAILED_MS + 10_000),
+        at_ms: FAILED_MS,
+        ..settlement(&claimed, JobStatus::Queued)
+    };
+    assert!(fixture.store.settle_job(again).await.unwrap());
+    for early in [FAILED_MS, FAILED_MS + 9_999] {
+        assert!(claim(&fixture.store, WIDE, early).await.is_none(), "it waits at {early}");
+    }
+    let next = fixture.next_life("second");
+    let claimed = claim(&next, WIDE, FAILED_MS - DAY_MS).await.expect("not a day longer");
+    // what the set clock measures is a wait like any other
+    let again = JobSettlement {
+        not_before_ms: Some(FAILED_MS - DAY_MS + 20_000),
+        at_ms: FAILED_MS - DAY_MS,
+        ..settlement(&claimed, JobStatus::Queued)
+    };
+    assert!(next.settle_job(again).await.unwrap());
+    assert!(claim(&next, WIDE, FAILED_MS - DAY_MS + 19_999).await.is_none());
+    assert!(claim(&next, WIDE, FAILED_MS - DAY_MS + 20_000).await.is_some());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_claimers_each_job_has_one() {
     let fixture = Fixture::new();

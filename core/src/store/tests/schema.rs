@@ -10,11 +10,15 @@ use crate::domain::{
     verdict::{GateKind, Waitee},
 };
 
-const SQL: &str = concat!(include_str!("../schema_1.sql"), include_str!("../schema_2.sql"));
+const SQL: &str = concat!(
+    include_str!("../schema_1.sql"),
+    include_str!("../schema_2.sql"),
+    include_str!("../schema_3.sql")
+);
 
-/// The list of `CHECK (column IN (…))` in a table's statement.
+/// The list of `CHECK (column IN (…))` in a table's last statement.
 fn words(table: &str, column: &str) -> Vec<String> {
-    let (_, statement) = SQL.split_once(&format!("CREATE TABLE {table} (")).unwrap();
+    let (_, statement) = SQL.rsplit_once(&format!("CREATE TABLE {table} (")).unwrap();
     let (statement, _) = statement.split_once("STRICT").unwrap();
     let (_, list) = statement
         .split_once(&format!("CHECK ({column} IN ("))
@@ -28,6 +32,54 @@ fn check<T: Copy>(places: &[(&str, &str)], all: &[T], as_str: impl Fn(T) -> &'st
     for (table, column) in places {
         assert_eq!(words(table, column), expected, "{table}.{column}");
     }
+}
+
+#[test]
+fn a_journal_of_schema_2_is_whole_after_the_migration() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orch.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    let before = concat!(include_str!("../schema_1.sql"), include_str!("../schema_2.sql"));
+    old.execute_batch(before).unwrap();
+    old.execute_batch(
+        "PRAGMA application_id = 0x6f726368; PRAGMA user_version = 2;
+         INSERT INTO task VALUES (7, 'ORCH-7', 'sample', 'deploy-staging', 'moving', NULL, 1, 1, 1, 1, '{}');
+         INSERT INTO effect VALUES (3, 7, 'merge', 'abc', 1, 4, 'first', 10, 'done', 20, 'merged as def'),
+                                   (5, 7, 'start_deploy', 'def', 2, 4, 'first', 30, 'intent', NULL, NULL);",
+    )
+    .unwrap();
+    drop(old);
+    let store = open(&path, "second");
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    let rows: Vec<String> = raw
+        .prepare("SELECT concat_ws(' ', id, task_id, kind, revision, grant_number, fencing, boot_id, intent_at_ms, state, settled_at_ms, evidence) FROM effect ORDER BY id")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(
+        rows,
+        ["3 7 merge abc 1 4 first 10 done 20 merged as def", "5 7 start_deploy def 2 4 first 30 intent"]
+    );
+    let indexes: i64 = raw
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name = 'effect_open'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(indexes, 1);
+    let insert = |kind: &str| {
+        raw.execute(
+            "INSERT INTO effect (task_id, kind, revision, grant_number, fencing, boot_id, intent_at_ms, state)
+             VALUES (7, ?1, 'new', 1, 5, 'second', 40, 'intent')",
+            [kind],
+        )
+    };
+    insert("rebuild_image").unwrap();
+    insert("anything").unwrap_err();
+    drop(store);
 }
 
 #[test]

@@ -237,6 +237,8 @@ async fn held_tasks_come_due_and_leave_the_list_when_they_move() {
     };
     assert_eq!(due(499).await, 0);
     assert_eq!(due(500).await, 1);
+    assert_eq!(due(row.task.updated_at_ms).await, 0);
+    assert_eq!(due(row.task.updated_at_ms - 1).await, 1, "a clock that is set back prolongs no rest");
     fixture.store.commit(None, forward(&row)).await.unwrap().unwrap();
     assert_eq!(due(500).await, 0);
 }

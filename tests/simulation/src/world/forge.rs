@@ -193,6 +193,11 @@ impl Forge for World {
                     .wrongs
                     .push(format!("I9: {} was merged at {head}, which was not re-tested", pull.key));
             }
+            if !outside.images.contains(&head) {
+                outside
+                    .wrongs
+                    .push(format!("I9: {} was merged at {head}, whose image was not built", pull.key));
+            }
             let tree = outside.commits.get(&head).map(|commit| commit.tree.clone()).unwrap_or_default();
             let merged = outside.commit(vec![outside.target.clone(), head.clone()], tree);
             outside.target.clone_from(&merged);

@@ -34,7 +34,7 @@ pub enum RunState {
 pub struct Run {
     /// Where it is.
     pub state: RunState,
-    /// Program: `agent`, `pytest`, `coverage`, `deploy`.
+    /// Program: `agent`, `pytest`, `coverage`, `image`, `deploy`.
     pub program: String,
     /// Its order.
     pub env: BTreeMap<String, String>,
@@ -137,8 +137,9 @@ impl Machine for World {
                 if run.state == RunState::Alive {
                     killed += 1;
                     run.end(Outcome::Signaled { signal: 9 });
-                    if let Some(deploy) = run.deploy.and_then(|index| outside.deploys.get_mut(index)) {
-                        deploy.1 = Some(false);
+                    // whether it had begun anything nobody can say any more
+                    if run.deploy.is_some() {
+                        outside.cut_off.insert(run.key().to_owned());
                     }
                 }
             }
@@ -146,16 +147,18 @@ impl Machine for World {
         })
     }
 
-    fn ask(&self, _command: ShortCommand) -> MachineFuture<'_, Result<ShortOutput, ShortError>> {
+    fn ask(&self, command: ShortCommand) -> MachineFuture<'_, Result<ShortOutput, ShortError>> {
         Box::pin(async move {
-            let deaf = self.fails("machine", "health").await;
+            let of_image = command.program == "image-revision";
+            let deaf = self.fails("machine", if of_image { "image revision" } else { "health" }).await;
             let outside = self.outside();
-            let status = match &outside.deployed {
+            let said = if of_image { &outside.image } else { &outside.deployed };
+            let status = match said {
                 _ if deaf || outside.deaf => EndStatus::Signal(9),
-                Some(_) => EndStatus::Code(0),
-                None => EndStatus::Code(1),
+                None if !of_image => EndStatus::Code(1),
+                Some(_) | None => EndStatus::Code(0),
             };
-            let stdout = outside.deployed.clone().unwrap_or_default().into_bytes();
+            let stdout = said.clone().unwrap_or_default().into_bytes();
             Ok(ShortOutput { status, stdout, stderr: Vec::new(), truncated: false })
         })
     }
@@ -206,7 +209,10 @@ impl super::Outside {
                 deploy = Some(self.deploys.len());
                 self.deploys.push((revision, None));
             }
-            "pytest" | "coverage" if twice && self.owners_live => {
+            "image" if self.image == run.env.get("ORCH_REVISION").cloned() => {
+                self.wrongs.push(format!("I1: the image of {} was built again, though it stands", run.key()));
+            }
+            "image" | "pytest" | "coverage" if twice && self.owners_live => {
                 self.wrongs.push(format!("I3: two {} of {} at once", run.program, run.key()));
             }
             _ => {}

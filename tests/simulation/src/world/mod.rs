@@ -79,12 +79,18 @@ pub struct Outside {
     pub fetched: Option<String>,
     /// Runs, by directory.
     pub runs: BTreeMap<PathBuf, Run>,
+    /// Label of the image, once one is built.
+    pub image: Option<String>,
+    /// Heads whose image was built.
+    pub images: BTreeSet<String>,
     /// Revision that runs, once one does.
     pub deployed: Option<String>,
     /// Deploys that were started and take effect later.
     pub deploying: Vec<String>,
-    /// Deploy programs that were begun: revision, and how each ended.
+    /// Deploy programs that were begun: revision, and what each said of itself; nothing when it was cut off.
     pub deploys: Vec<(String, Option<bool>)>,
+    /// Keys whose deploy program was cut off: these may park for that, and for nothing else.
+    pub cut_off: BTreeSet<String>,
     /// Heads whose re-test passed.
     pub tested: BTreeSet<String>,
     /// Merges by the core: pull request, head.
@@ -93,10 +99,12 @@ pub struct Outside {
     pub excuses: BTreeMap<String, String>,
     /// Webhooks on their way, by key.
     pub webhooks: Vec<(Source, String)>,
-    /// Whether the health command can answer.
+    /// Whether the commands that look at image and deploy can answer.
     pub deaf: bool,
     /// Whether no owner of an edge dies or is robbed: then no gate of a task ever runs beside its like.
     pub owners_live: bool,
+    /// Whether nobody but the end of its wait takes the merge slot from a candidate that waits for its CI.
+    pub slots_last: bool,
     /// What the core did that it must never do.
     pub wrongs: Vec<String>,
     made: u64,

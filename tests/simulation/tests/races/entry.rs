@@ -48,7 +48,9 @@ pub(crate) struct Mover<'a> {
 fn steps(stage: Stage) -> Vec<Step> {
     let takes_part = |step: &&Step| match step {
         Step::Effect(EffectKind::Merge | EffectKind::StartDeploy | EffectKind::CloseWorkItem) => true,
-        Step::Effect(EffectKind::PrepareCandidate | EffectKind::RatchetCoverage) => false,
+        Step::Effect(
+            EffectKind::PrepareCandidate | EffectKind::RebuildImage | EffectKind::RatchetCoverage,
+        ) => false,
         Step::Gate(GateKind::Retest | GateKind::Deployed) => true,
         Step::Gate(
             GateKind::Artifact
@@ -247,7 +249,7 @@ impl Mover<'_> {
                 row.merged.is_some() && outside.deployed != By::Nobody && !outside.replaced
             }
             EffectKind::CloseWorkItem => outside.closed,
-            EffectKind::PrepareCandidate | EffectKind::RatchetCoverage => false,
+            EffectKind::PrepareCandidate | EffectKind::RebuildImage | EffectKind::RatchetCoverage => false,
         };
         match (choice, stands) {
             (Choice::Blind, _) => Looked::Blind,
@@ -419,7 +421,7 @@ impl Mover<'_> {
                 true
             }
             EffectKind::CloseWorkItem => !std::mem::replace(&mut outside.closed, true),
-            EffectKind::PrepareCandidate | EffectKind::RatchetCoverage => true,
+            EffectKind::PrepareCandidate | EffectKind::RebuildImage | EffectKind::RatchetCoverage => true,
         }
     }
 

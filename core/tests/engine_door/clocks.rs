@@ -1,0 +1,123 @@
+//! Clocks that are set: no healthy owner is robbed for it, and none that hangs is spared.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use orch_core::{
+    clock::{Clock, ManualTime},
+    domain::{actor::Actor, transition::Outcome},
+    serve,
+};
+use tokio::sync::watch;
+
+use crate::support::{Setup, World};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(10);
+const DAY_MS: i64 = 86_400_000;
+const TICK_MS: i64 = 1_000;
+const CEILING_MS: i64 = 14_400_000;
+
+/// Time in the hand of a test.
+#[derive(Debug)]
+struct Hand {
+    passed_ms: watch::Sender<i64>,
+    set_by_ms: AtomicI64,
+}
+
+impl Hand {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { passed_ms: watch::Sender::new(0), set_by_ms: AtomicI64::new(1_767_225_600_000) })
+    }
+
+    /// Lets time pass.
+    fn pass(&self, ms: i64) {
+        self.passed_ms.send_modify(|passed| *passed += ms);
+    }
+
+    /// Sets the clock, in which no time passes.
+    fn set(&self, by_ms: i64) {
+        self.set_by_ms.fetch_add(by_ms, Ordering::SeqCst);
+    }
+}
+
+impl ManualTime for Hand {
+    fn now_ms(&self) -> i64 {
+        self.passed_ms() + self.set_by_ms.load(Ordering::SeqCst)
+    }
+
+    fn passed_ms(&self) -> i64 {
+        *self.passed_ms.borrow()
+    }
+
+    fn sleep_ms(&self, wait_ms: i64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut passed = self.passed_ms.subscribe();
+        let until = self.passed_ms() + wait_ms.max(1);
+        Box::pin(async move {
+            let woken = passed.wait_for(|passed| *passed >= until).await.map(drop);
+            woken.expect("the hand outlives every sleeper");
+        })
+    }
+}
+
+/// Lets the reaper look twice more: what it sees in the first has an age in the second.
+async fn reaper_looks(world: &World, hand: &Hand) {
+    for _ in 0..2 {
+        let looked = async {
+            loop {
+                hand.pass(TICK_MS);
+                let now = hand.now_ms();
+                tokio::time::sleep(LOOK).await;
+                if world.engine.counters.tally().last_pass_ms.get("reaper") == Some(&now) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, looked).await.expect("the reaper looks");
+    }
+}
+
+fn reclaims(world: &World) -> Vec<(&'static str, u64)> {
+    world.engine.counters.tally().reclaims.iter().map(|(why, count)| (*why, *count)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_clock_that_is_set_by_a_day_robs_no_healthy_owner_and_time_that_passes_does() {
+    for by_ms in [DAY_MS, -DAY_MS] {
+        let hand = Hand::new();
+        let setup = Setup {
+            settings: &[("ORCH_REAPER_TICK_S", "1")],
+            clock: Clock::Manual(Arc::clone(&hand) as Arc<dyn ManualTime>),
+            ..Setup::default()
+        };
+        let world = World::at_the_edge(1, setup).await;
+        world.prepared(1).await;
+        let stage = serve::bring_up(&world.engine).await.unwrap();
+        world.hang("at_retest", "exit 0");
+        let owner = world.beside(1, Actor::Monitor);
+        world.until("at_work").await;
+        reaper_looks(&world, &hand).await;
+        let held = world.store().held_leases().await.unwrap();
+        assert_eq!(held.len(), 1);
+
+        hand.set(by_ms);
+        reaper_looks(&world, &hand).await;
+        assert_eq!(world.store().held_leases().await.unwrap(), held, "set by {by_ms} ms");
+        assert_eq!(reclaims(&world), [], "set by {by_ms} ms");
+
+        hand.pass(CEILING_MS);
+        reaper_looks(&world, &hand).await;
+        assert_eq!(reclaims(&world), [("overdue", 1)], "set by {by_ms} ms: the ceiling is not lost");
+        world.put("go", "");
+        assert!(!matches!(owner.await.unwrap(), Outcome::Advanced { .. }), "who was robbed commits nothing");
+        hand.pass(TICK_MS);
+        stage.stop.cancel();
+    }
+}

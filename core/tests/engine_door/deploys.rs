@@ -1,0 +1,201 @@
+//! A deploy that was started is not started again, whether or not it is healthy yet.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use orch_contract::ProcessKind;
+use orch_core::{
+    domain::{
+        actor::Actor,
+        effect::EffectKind,
+        stage::Stage,
+        task::Standing,
+        transition::{Command, Outcome},
+        verdict::Waitee,
+    },
+    process::Adopted,
+    recovery,
+    runs::Order,
+    serve,
+};
+
+use crate::{
+    crash::{intent, lease, merged_under},
+    support::{Setup, World, blocked, key},
+};
+
+/// How long a condition may take to come true, and how often it is looked at.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The deploy command as the engine runs it, to its end.
+async fn deploys_to_the_end(world: &World, revision: &str) {
+    let order = Order {
+        kind: ProcessKind::Deploy,
+        argv: vec!["sh".into(), world.path("bin/deploy").display().to_string()],
+        env: BTreeMap::from([("ORCH_REVISION".into(), revision.to_owned())]),
+        cwd: world.path("data"),
+        timeout_ms: 60_000,
+    };
+    let ended = world.engine.runs.run(order, Some(world.row(1).await.id)).await.unwrap();
+    assert!(ended.succeeded(), "{}", ended.outcome_text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_whose_command_ended_well_is_not_started_again_before_it_is_healthy() {
+    for health in ["sick_health", "deaf_health"] {
+        let mut world = World::at_the_edge(1, Setup::default()).await;
+        assert!(matches!(world.advance(1).await, Outcome::Waiting { .. }));
+        let proof = lease(&world).await;
+        let revision = merged_under(&world, proof).await;
+        intent(&world, proof, EffectKind::StartDeploy, &revision).await;
+        deploys_to_the_end(&world, &revision).await;
+        world.take_away("deployed");
+        world.put(health, "");
+        world.crash().await;
+        recovery::recover(&world.engine).await.unwrap();
+        assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["done"], "{health}");
+        assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Deploy }, "{health}");
+        let waits = world.advance(1).await;
+        assert!(matches!(&waits, Outcome::Waiting { who: Waitee::Deploy { .. }, .. }), "{health}: {waits:?}");
+        world.take_away(health);
+        world.put("deployed", &revision);
+        assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done }, "{health}");
+        world.assert_done_once(1).await;
+    }
+}
+
+/// A life that ends in the middle of the deploy command.
+async fn crashed_in_the_command() -> World {
+    let mut world = World::at_the_edge(1, Setup::default()).await;
+    world.prepared(1).await;
+    world.hang("at_deploy", "");
+    let owner = world.beside(1, Actor::Monitor);
+    world.until("at_work").await;
+    owner.abort();
+    assert!(owner.await.unwrap_err().is_cancelled(), "it goes with its life");
+    world.crash().await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deploy_whose_command_outlives_the_core_is_waited_for_to_its_end() {
+    let world = crashed_in_the_command().await;
+    let stage = serve::bring_up(&world.engine).await.unwrap();
+    let waits = world.task(1).await.standing;
+    assert!(matches!(&waits, Standing::Waiting { who: Waitee::Deploy { .. }, .. }), "{waits:?}");
+    assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["intent"]);
+    world.put("go", "");
+    let done = async {
+        while world.task(1).await.stage != Stage::Done {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, done).await.expect("whoever waits for it hears of its end");
+    serve::shut_down(stage).await;
+    world.assert_done_once(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_core_that_is_told_to_end_cuts_no_deploy_off() {
+    let mut world =
+        World::at_the_edge(1, Setup { settings: &[("ORCH_SHUTDOWN_GRACE_S", "0.1")], ..Setup::default() })
+            .await;
+    world.prepared(1).await;
+    let stage = serve::bring_up(&world.engine).await.unwrap();
+    world.hang("at_deploy", "");
+    let owner = world.beside(1, Actor::Monitor);
+    world.until("at_work").await;
+    serve::shut_down(stage).await;
+    owner.abort();
+    assert!(owner.await.is_err(), "it goes with its life");
+    world.crash().await;
+    recovery::recover(&world.engine).await.unwrap();
+    let reason = format!("{:?}", world.task(1).await.standing);
+    assert!(reason.contains("is at work"), "{reason}");
+    world.put("go", "");
+    world.until("deployed").await;
+    let run = world.store().runs_of(world.row(1).await.id).await.unwrap().pop().unwrap();
+    let ended = async {
+        while !matches!(world.engine.runs.adopt(run.id), Ok(Adopted::Ended(_))) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("its supervisor writes its end down");
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Deploy });
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
+    world.assert_done_once(1).await;
+}
+
+/// Ends the supervisor of the task's deploy, and its program with it.
+async fn loses_its_supervisor(world: &World) {
+    let run = world.store().runs_of(world.row(1).await.id).await.unwrap().pop().unwrap();
+    let (pid, _) = run.supervisor.unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let lost = async {
+        while !matches!(world.engine.runs.adopt(run.id), Ok(Adopted::Lost { .. })) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, lost).await.expect("its lock is free");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deploy_whose_command_was_cut_off_is_waited_for_and_not_started_again() {
+    let world = crashed_in_the_command().await;
+    loses_its_supervisor(&world).await;
+    recovery::recover(&world.engine).await.unwrap();
+    let task = world.task(1).await;
+    let Standing::Waiting { who: Waitee::Deploy { name }, reason, until_ms: Some(_) } = &task.standing else {
+        panic!("{:?}", task.standing)
+    };
+    assert_eq!(Some(name), task.merged.as_ref());
+    assert!(reason.contains("was begun"), "{reason}");
+    assert!(matches!(world.advance(1).await, Outcome::Waiting { .. }));
+    let cancel = world.engine.operate(&key(1), Command::Cancel, "ada", "w").await.unwrap();
+    assert!(matches!(cancel, Outcome::Waiting { .. }), "nobody goes over it: {cancel:?}");
+    assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["intent"]);
+    // what the command had begun goes on outside
+    world.put("deployed", task.merged.as_ref().unwrap());
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Deploy });
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
+    world.assert_done_once(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deploy_that_ran_out_of_its_time_parks_with_a_way_out_and_is_not_started_again() {
+    let setup = Setup { project: "deploy_timeout_s = 1.5\n", ..Setup::default() };
+    let world = World::at_the_edge(1, setup).await;
+    world.prepared(1).await;
+    world.hang("at_deploy", "");
+    assert!(matches!(world.advance(1).await, Outcome::Held { .. }));
+    let parked = async {
+        loop {
+            match world.advance_past_holding(1).await {
+                Outcome::Waiting { who: Waitee::Deploy { .. }, .. } => tokio::time::sleep(LOOK).await,
+                Outcome::Blocked { .. } => break,
+                other => panic!("{other:?}: deploys {:?}", world.lines("deploys")),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, parked).await.expect("it is not waited for without end");
+    let task = world.task(1).await;
+    let merged = task.merged.clone().unwrap();
+    let (cause, way_out) = blocked(&task);
+    assert!(
+        cause.contains("start_deploy is in doubt")
+            && cause.contains("ran out of its time")
+            && cause.contains(&format!("deploy {merged} by hand")),
+        "{cause}"
+    );
+    assert!(way_out.contains("task retry"), "{way_out}");
+    let retried = world.engine.operate(&key(1), Command::Retry, "ada", "is it there?").await.unwrap();
+    assert!(matches!(retried, Outcome::Blocked { .. }), "{retried:?}");
+    assert_eq!(world.lines("deploys"), std::slice::from_ref(&merged), "started once");
+    // the way out
+    world.put("deployed", &merged);
+    let retried = world.engine.operate(&key(1), Command::Retry, "ada", "deployed by hand").await.unwrap();
+    assert_eq!(retried, Outcome::Advanced { to: Stage::Deploy });
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
+    world.assert_done_once(1).await;
+}
