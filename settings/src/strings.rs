@@ -111,7 +111,7 @@ const PIPE_PATIENCE: Duration = Duration::from_secs(5);
 fn read_bounded(path: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
     // a pipe's opening waits for its writer, who may never come
     if std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
-        let (done, read) = std::sync::mpsc::channel();
+        let (done, read) = std::sync::mpsc::sync_channel(1);
         let path = path.to_owned();
         let reader = std::thread::spawn(move || done.send(read_whole(&path, max_bytes)));
         let Ok(whole) = read.recv_timeout(PIPE_PATIENCE) else {

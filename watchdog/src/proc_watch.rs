@@ -114,6 +114,22 @@ impl ProcSource for ProcWatch {
         Collected::Fresh(observation)
     }
 
+    fn join(&mut self, earlier: &ProcMemory) {
+        match &mut self.state {
+            State::Off => {}
+            State::Shut(_, memory) => {
+                memory.get_or_insert_with(|| earlier.clone());
+            }
+            State::Open(open) => {
+                if let Some(kept) = &open.earlier {
+                    open.collector.recall(kept);
+                }
+                open.collector.join(earlier);
+                open.earlier = Some(open.collector.memory().clone());
+            }
+        }
+    }
+
     fn report(&self) -> ProcReport {
         match &self.state {
             State::Off => ProcReport::default(),

@@ -76,6 +76,9 @@ pub struct Durable {
     /// How long each channel asked to be left alone.
     #[serde(default)]
     pub waits: BTreeMap<Channel, Wait>,
+    /// What a state that was taken up late knew of processes, until the collector knows it, too.
+    #[serde(skip)]
+    pub returned: Option<ProcMemory>,
 }
 
 /// One command that changed something.
@@ -137,6 +140,7 @@ impl Durable {
     /// newer and wins, what is known there alone is not lost.
     pub fn take_up(&mut self, old: Self) {
         self.alerts.take_up(old.alerts);
+        self.returned = old.proc;
         self.outbox.take_up(old.outbox);
         self.moved_chat = self.moved_chat.or(old.moved_chat);
         let rows = old.history.into_iter().chain(std::mem::take(&mut self.history));
@@ -155,6 +159,11 @@ impl Durable {
             self.commands.pop_front();
         }
     }
+}
+
+/// Cases whose numbers no button of a state that was lost carries: a state has fewer cases than its time has minutes.
+fn numbered_apart(now_ms: i64) -> AlertState {
+    AlertState::after(u64::try_from(now_ms / 60_000).unwrap_or(0))
 }
 
 fn newest<T>(mut rows: VecDeque<T>, kept: usize) -> VecDeque<T> {
@@ -280,7 +289,7 @@ impl Store {
             Ok(found) => state = Some(found.unwrap_or_default()),
             Err(Unread::NoState(reason)) if held => match store.set_aside(now_ms) {
                 Ok(aside) => {
-                    state = Some(Durable::default());
+                    state = Some(Durable { alerts: numbered_apart(now_ms), ..Durable::default() });
                     set_aside = Some((aside, reason));
                 }
                 Err(fault) => faults.push(fault),
@@ -291,7 +300,7 @@ impl Store {
         // numbers that stand apart from those in the file, which may be taken up later
         let state = state.unwrap_or_else(|| {
             let outbox = Outbox::after(u64::try_from(now_ms).unwrap_or(0));
-            Durable { outbox, ..Durable::default() }
+            Durable { outbox, alerts: numbered_apart(now_ms), ..Durable::default() }
         });
         Ok(Opened { store, state, set_aside, faults })
     }
@@ -516,11 +525,13 @@ mod tests {
         for text in ["", "{", r#"{"version":99,"state":{}}"#, "\0\0\0"] {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join(STATE_FILE), text).unwrap();
-            let opened = Store::open(dir.path(), 7).unwrap();
+            let opened = Store::open(dir.path(), 1_764_000_000_000).unwrap();
             let (aside, reason) = opened.set_aside.unwrap();
             assert_eq!(fs::read_to_string(&aside).unwrap(), text);
             assert!(!reason.is_empty());
-            assert_eq!(opened.state, Durable::default());
+            // an old button must not reach a new case
+            let alerts = AlertState::after(29_400_000);
+            assert_eq!(opened.state, Durable { alerts, ..Durable::default() });
         }
     }
 

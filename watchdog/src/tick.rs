@@ -21,13 +21,17 @@ use crate::notify::{Channel, audience};
 use crate::observe::{Collected, CoreObservation, CoreSight, Observation, ProcObservation};
 use crate::proc::ProcMemory;
 use crate::signals::{
-    CaseKey, ChannelBacklog, Context, HeldScope, Judge, SignalKind, SignalState, Thresholds, Unsaved, derive,
+    CaseKey, ChannelBacklog, Context, HeldScope, Judge, Saving, SignalKind, SignalState, Thresholds, Unsaved,
+    derive,
 };
 
 /// Looks at processes.
 pub trait ProcSource {
     /// One pass; `heard` is the last good answer of the core.
     fn look(&mut self, heard: Option<&CoreObservation>) -> Collected<ProcObservation>;
+
+    /// Takes in what an earlier life knew and nobody could read until now.
+    fn join(&mut self, earlier: &ProcMemory);
 
     /// What is worth keeping and showing after a pass.
     fn report(&self) -> ProcReport;
@@ -157,6 +161,11 @@ impl<P: ProcSource> Ticker<P> {
     /// One tick.
     pub fn tick(&mut self, kind: TickKind) {
         let whole = Stopwatch::start();
+        if self.keeper.read(|state| state.returned.is_some())
+            && let Some(earlier) = self.keeper.change(|state| (state.returned.take(), Worth::Keeping))
+        {
+            self.proc.join(&earlier);
+        }
         let proc = self.proc.look(self.last_heard.as_ref());
         let host = self.host.look();
         let observation = Observation { at_ms: clock::wall_ms(), proc, core: self.last_sight.clone(), host };
@@ -190,21 +199,19 @@ impl<P: ProcSource> Ticker<P> {
         let (thresholds, policy, channels) = (&self.thresholds, &self.policy, &self.channels);
         let (judge, last_heard) = (&*self.judge, self.last_heard.as_ref());
         let reports = &self.reports;
-        let fault = self.keeper.saved().borrow().fault.clone();
-        let unsaved = fault.map(|fault| Unsaved { since_ms: fault.since_ms, why: fault.why });
+        let saving = saving(&self.keeper);
         let (notices, firing, suppressed) = self.keeper.change(|state| {
             let open: Vec<CaseKey> = state.alerts.open().map(|(key, _)| key.clone()).collect();
+            state.outbox.date_no_later_than(observation.at_ms);
             let backlogs = backlogs(channels, reports, &state.outbox);
-            let context = Context {
-                last_heard,
-                open: &open,
-                channels: &backlogs,
-                unsaved: unsaved.as_ref(),
-                thresholds,
-                judge,
-            };
+            let context =
+                Context { last_heard, open: &open, channels: &backlogs, saving: &saving, thresholds, judge };
             let mut states = derive(observation, &context, &mut state.memory);
             hold_the_rest(kind, &mut states);
+            if state.returned.is_some() {
+                // cases came back after the look, and with them families that it did not look for
+                hold_slot(SignalKind::ProcBlocking.slot(), "an earlier state was just taken up", &mut states);
+            }
             let before = state.alerts.clone();
             let (alerts, notices) = decide(before.clone(), &states, observation.at_ms, policy);
             state.alerts = alerts;
@@ -219,7 +226,12 @@ impl<P: ProcSource> Ticker<P> {
             if proc_memory.is_some() {
                 state.proc = proc_memory;
             }
-            let worth = match !notices.is_empty() || family_change || state.alerts.differs_from(&before) {
+            // what an earlier life said of the disk is over with the first save that goes well: one must be tried
+            let unproven = !saving.proven
+                && saving.fault.is_none()
+                && open.iter().any(|key| key.slot == SignalKind::StateUnsaved);
+            let changed = !notices.is_empty() || family_change || state.alerts.differs_from(&before);
+            let worth = match changed || unproven {
                 true => Worth::Saving,
                 false => Worth::Keeping,
             };
@@ -238,6 +250,17 @@ impl<P: ProcSource> Ticker<P> {
         for notice in &notices {
             self.view.counters.count(notice);
         }
+    }
+}
+
+/// How the state fares on its disk.
+fn saving(keeper: &Keeper) -> Saving {
+    let saved = keeper.saved();
+    let saved = saved.borrow();
+    let fault = saved.fault.as_ref();
+    Saving {
+        fault: fault.map(|fault| Unsaved { since_ms: fault.since_ms, why: fault.why.clone() }),
+        proven: saved.attempts > saved.failures,
     }
 }
 
@@ -265,6 +288,16 @@ fn backlogs(
         }
     };
     channels.iter().map(backlog).collect()
+}
+
+/// Holds whatever was said of a slot.
+fn hold_slot(slot: SignalKind, reason: &str, states: &mut Vec<SignalState>) {
+    states.retain(|state| match state {
+        SignalState::Active(finding) => finding.signal.slot() != slot,
+        SignalState::Clear { key, .. } | SignalState::Gone { key, .. } => key.slot != slot,
+        SignalState::Held { .. } => true,
+    });
+    states.push(SignalState::Held { scope: HeldScope::Slot(slot), reason: reason.to_owned() });
 }
 
 /// Holds everything that a tick of this kind does not speak of.

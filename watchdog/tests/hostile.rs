@@ -21,7 +21,7 @@ use orch_watchdog::proc::ownership::CoreKnowledge;
 use orch_watchdog::proc::shape::Pattern;
 use orch_watchdog::proc::{Collector, CollectorSettings};
 use orch_watchdog::proc_watch::judge_family;
-use orch_watchdog::signals::{Context, Memory, Thresholds, derive};
+use orch_watchdog::signals::{Context, Memory, Saving, Thresholds, derive};
 use proc_identity::host::Clocks;
 use proc_support::{Fake, TICKS, Tree};
 use proptest::prelude::*;
@@ -105,7 +105,7 @@ fn notices(root: &Path) -> Vec<Notice> {
             last_heard: None,
             open: &[],
             channels: &[],
-            unsaved: None,
+            saving: &Saving { fault: None, proven: true },
             thresholds: &thresholds,
             judge: &judge_family,
         };

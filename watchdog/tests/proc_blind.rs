@@ -13,7 +13,7 @@ use orch_watchdog::observe::{Collected, CoreSight, Observation};
 use orch_watchdog::proc::shape::Pattern;
 use orch_watchdog::proc::{Collector, CollectorSettings};
 use orch_watchdog::proc_watch::judge_family;
-use orch_watchdog::signals::{CaseKey, Context, Ending, Memory, SignalKind, Thresholds, derive};
+use orch_watchdog::signals::{CaseKey, Context, Ending, Memory, Saving, SignalKind, Thresholds, derive};
 use proc_identity::host::Clocks;
 use proc_support::{Fake, TICKS, Tree};
 
@@ -80,7 +80,7 @@ impl Watch {
             last_heard: None,
             open: &open,
             channels: &[],
-            unsaved: None,
+            saving: &Saving { fault: None, proven: true },
             thresholds: &thresholds,
             judge: &judge_family,
         };

@@ -232,6 +232,12 @@ impl AlertState {
         self.cases.get(key).filter(|case| case.fires()).map(|case| &case.finding)
     }
 
+    /// No case yet, and the first one's number beyond this one.
+    #[must_use]
+    pub fn after(last_case_id: u64) -> Self {
+        Self { last_case_id, ..Self::default() }
+    }
+
     /// Cases that people were told of, and whose end they were not, with their keys.
     pub fn told(&self) -> impl Iterator<Item = (&CaseKey, &Case)> {
         self.cases.iter().filter(|(_, case)| case.told.recovery_owed)

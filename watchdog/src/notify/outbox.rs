@@ -173,6 +173,13 @@ impl Outbox {
         of_channel.flat_map(|entry| &entry.notices).map(|queued| queued.notice.at_ms).min()
     }
 
+    /// Dates notices of the future to now: the clock was set back, and what waits must not look younger than what comes.
+    pub fn date_no_later_than(&mut self, now_ms: i64) {
+        for queued in self.entries.iter_mut().flat_map(|entry| &mut entry.notices) {
+            queued.notice.at_ms = queued.notice.at_ms.min(now_ms);
+        }
+    }
+
     /// Kind of the notice that was queued last, among those that wait.
     #[must_use]
     pub fn newest_kind(&self) -> Option<&'static str> {
@@ -273,6 +280,18 @@ mod tests {
         assert_eq!(outbox.oldest_at_ms(Channel::Telegram), Some(10));
         outbox.push(&BOTH, &notice(1, over(), 40));
         assert_eq!(kinds(&outbox, Channel::Telegram), [vec!["alert", "recovered"], vec!["alert"]]);
+    }
+
+    #[test]
+    fn what_waits_stays_the_oldest_when_the_clock_is_set_back() {
+        let mut outbox = Outbox::default();
+        outbox.push(&BOTH, &notice(1, NoticeKind::Alert, 5_000));
+        outbox.date_no_later_than(6_000);
+        assert_eq!(outbox.oldest_at_ms(Channel::Telegram), Some(5_000));
+        outbox.date_no_later_than(1_000);
+        outbox.push(&BOTH, &notice(2, NoticeKind::Alert, 1_500));
+        outbox.date_no_later_than(2_000);
+        assert_eq!(outbox.oldest_at_ms(Channel::Telegram), Some(1_000));
     }
 
     #[test]

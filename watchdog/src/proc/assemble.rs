@@ -16,8 +16,8 @@ use super::family::{FamilyMemory, Grouping};
 use super::hint::{CoreHint, Roles};
 use super::lineage::{self, Host, Node, Role, Tree};
 use super::reader::Reader;
+use super::rhythm::Sample;
 use super::runs::RunMembers;
-use super::scan::Previous;
 use super::shape::Pattern;
 use super::stop;
 use super::table::{RowState, Table};
@@ -36,7 +36,7 @@ pub(super) struct Sources<'pass> {
     pub(super) boot_id: &'pass str,
     pub(super) view: View,
     pub(super) clocks: &'pass Clocks,
-    pub(super) previous: Option<Previous>,
+    pub(super) cpu_sample: Option<&'pass Sample>,
     pub(super) cpu_before: &'pass mut BTreeMap<ProcessId, u64>,
 }
 
@@ -280,21 +280,18 @@ impl Sources<'_> {
         self.roles.core.and_then(|core| self.container(core))
     }
 
-    /// CPU used since the previous pass, as a fraction of one core; `None` where there is nothing to compare with.
+    /// CPU used since an earlier pass, as a fraction of one core; `None` where there is nothing to compare with.
     fn cpu_share(&self, members: &[ProcessId], cpu_now: &BTreeMap<ProcessId, u64>) -> Option<f64> {
-        let previous = self.previous?;
-        let interval_ms = self.clocks.monotonic_ms - previous.monotonic_ms;
-        if interval_ms <= 0 {
-            return None;
-        }
+        let earlier = self.cpu_sample?;
+        let interval_ms = self.clocks.monotonic_ms - earlier.at.monotonic_ms;
         let mut used = 0_u64;
         let mut comparable = false;
         for id in members {
             let now = cpu_now.get(id).copied().unwrap_or(0);
-            if let Some(before) = self.cpu_before.get(id) {
+            if let Some(before) = earlier.ticks.get(id) {
                 comparable = true;
                 used = used.saturating_add(now.saturating_sub(*before));
-            } else if ticks_ms(id.start_ticks, self.host.ticks_per_second) >= previous.boottime_ms {
+            } else if ticks_ms(id.start_ticks, self.host.ticks_per_second) >= earlier.at.boottime_ms {
                 comparable = true;
                 used = used.saturating_add(now);
             }

@@ -19,6 +19,7 @@ pub mod ownership;
 pub mod reader;
 mod recount;
 pub mod redact;
+mod rhythm;
 pub mod runs;
 pub mod scan;
 pub mod selfcheck;

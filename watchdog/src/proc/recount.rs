@@ -40,6 +40,11 @@ pub(super) struct Recount {
 }
 
 impl Recount {
+    /// A pid was found to be another process than its row says: only a whole pass shows who else is.
+    pub(super) fn distrust(&mut self) {
+        self.since = None;
+    }
+
     /// The table has taken the listing over.
     pub(super) fn taken(&mut self) {
         self.since = self.listed.take();

@@ -2,7 +2,7 @@
 //!
 //! Responsible for what is read when. A listing (`recount`) yields (pid, inode); an unchanged pair is the same process
 //! and costs nothing; a new one costs a `stat` and a command line. `exec` changes a command line without a word, so
-//! those of unmatched processes are read again at their second and fourth pass, when their age crosses a threshold,
+//! those of unmatched processes are read again at their second and fourth tick, when their age crosses a threshold,
 //! and in rotation. Matched families are read in every pass. Which processes belong together, what their lineage is
 //! and who owns them is decided elsewhere, without I/O.
 //!
@@ -22,14 +22,13 @@ use super::hint::{CoreHint, Roles, Shift};
 use super::lineage::Host;
 use super::reader::{Counters, Reader};
 use super::recount::{self, Recount};
+use super::rhythm::{Previous, Samples, Young};
 use super::runs::{self, RunMembers};
 use super::selfcheck::{Answer, InodeScheme, SelfCheck};
 use super::shape::{Pattern, Shape};
 use super::table::{Changes, RowState, Table};
 use crate::observe::{Collected, ProcObservation};
 
-/// Passes after which a young process's command line is read again.
-const LOOKS_AGAIN: [u8; 2] = [2, 4];
 /// Of so few listed processes most may end between a listing and a look.
 const LISTED_AT_LEAST: usize = 8;
 
@@ -75,13 +74,6 @@ pub(super) fn own_pid(root: &Path) -> Option<i32> {
     std::fs::read_link(root.join("self")).ok()?.to_str()?.parse().ok()
 }
 
-/// When the previous pass was.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Previous {
-    pub(super) monotonic_ms: i64,
-    pub(super) boottime_ms: i64,
-}
-
 /// The collector with what it keeps from pass to pass.
 #[derive(Debug)]
 pub struct Collector {
@@ -95,7 +87,7 @@ pub struct Collector {
     pub(super) table: Table,
     pub(super) pairs: Vec<(i32, u64)>,
     changes: Changes,
-    pub(super) young: Vec<(ProcessId, u8)>,
+    pub(super) young: Vec<Young>,
     /// The rotation has come up to this pid.
     cursor: i32,
     /// Rotation that is owed, in thousandths of a process.
@@ -104,7 +96,9 @@ pub struct Collector {
     pub(super) details: Details,
     pub(super) memory: ProcMemory,
     pub(super) runs: RunMembers,
+    /// CPU of members in the last pass, clock ticks.
     cpu_before: BTreeMap<ProcessId, u64>,
+    cpu_samples: Samples,
     pub(super) previous: Option<Previous>,
     /// How the core's start ticks differ from those seen here.
     pub(super) shift: Shift,
@@ -172,6 +166,7 @@ impl Collector {
             memory,
             runs: RunMembers::default(),
             cpu_before: BTreeMap::new(),
+            cpu_samples: Samples::default(),
             previous: None,
             shift: Shift::default(),
             shown: false,
@@ -211,6 +206,25 @@ impl Collector {
     pub fn recall(&mut self, earlier: &ProcMemory) {
         if earlier.host_boot_id == self.boot_id {
             self.memory = earlier.clone();
+        }
+    }
+
+    /// Adds what an earlier life knew and this one could not read until now. What has become a family of its own
+    /// meanwhile, for want of that knowledge, goes back to the one it belongs to.
+    pub fn join(&mut self, earlier: &ProcMemory) {
+        if earlier.host_boot_id != self.boot_id {
+            return;
+        }
+        for old in &earlier.families {
+            self.memory.families.retain(|own| own.root == old.root || !old.members.contains(&own.root));
+            match self.memory.families.iter_mut().find(|own| own.root == old.root) {
+                Some(own) => {
+                    let more: Vec<ProcessId> =
+                        old.members.iter().filter(|member| !own.members.contains(member)).copied().collect();
+                    own.members.extend(more);
+                }
+                None => self.memory.families.push(old.clone()),
+            }
         }
     }
 
@@ -254,7 +268,7 @@ impl Collector {
         self.table.take_pass(&mut self.pairs, every, &mut self.changes);
         self.recount.taken();
         let denied_before = self.reader.counters().denied;
-        let lost = self.read_changes();
+        let lost = self.read_changes(clocks);
         let listed = self.pairs.len();
         // single processes end or fail; that most of a host does between a listing and a look is a broken look
         if lost.gone.max(lost.failed) * 2 > listed && listed >= LISTED_AT_LEAST {
@@ -296,7 +310,7 @@ impl Collector {
                 boot_id: &self.boot_id,
                 view,
                 clocks,
-                previous: self.previous,
+                cpu_sample: self.cpu_samples.before(clocks.monotonic_ms),
                 cpu_before: &mut self.cpu_before,
             },
             &grouping,
@@ -312,7 +326,9 @@ impl Collector {
             self.check.count_threads();
         }
         self.shown |= self.check.hidden().is_none();
-        self.previous = Some(Previous { monotonic_ms: clocks.monotonic_ms, boottime_ms: clocks.boottime_ms });
+        let now = Previous { monotonic_ms: clocks.monotonic_ms, boottime_ms: clocks.boottime_ms };
+        self.cpu_samples.keep(now, &self.cpu_before);
+        self.previous = Some(now);
         Collected::Fresh(ProcObservation {
             host_boot_id: self.boot_id.clone(),
             families: assembled.families,
@@ -326,12 +342,12 @@ impl Collector {
     }
 
     /// Reads what the directory pass says is new.
-    fn read_changes(&mut self) -> Lost {
+    fn read_changes(&mut self, clocks: &Clocks) -> Lost {
         let mut lost = Lost::default();
         let mut changes = std::mem::take(&mut self.changes);
         for pid in &changes.to_read {
             match self.reader.stat(*pid) {
-                Ok(stat) => self.take_stat(stat, &mut changes.gone),
+                Ok(stat) => self.take_stat(stat, clocks, &mut changes.gone),
                 Err(ProcError::Gone) => {
                     lost.gone += 1;
                     changes.gone.extend(self.table.get(*pid).map(super::table::Row::id));
@@ -360,13 +376,13 @@ impl Collector {
         if !changes.gone.is_empty() {
             self.hits.retain(|_, hit| !changes.gone.contains(&hit.id));
             let table = &self.table;
-            self.young.retain(|(id, _)| table.alive(*id));
+            self.young.retain(|young| table.alive(young.id));
         }
         self.changes = changes;
         lost
     }
 
-    fn take_stat(&mut self, stat: Stat, gone: &mut Vec<ProcessId>) {
+    fn take_stat(&mut self, stat: Stat, clocks: &Clocks, gone: &mut Vec<ProcessId>) {
         let (pid, id) = (stat.pid, stat.id());
         let Some(row) = self.table.get_mut(pid) else { return };
         let before = *row;
@@ -384,7 +400,7 @@ impl Collector {
         }
         let new = before.state == RowState::Unreadable || before.id() != id;
         if new && self.table.alive(id) {
-            self.young.push((id, 1));
+            self.young.push(Young::seen(id, clocks.monotonic_ms));
             self.read_command(stat);
         }
     }
@@ -428,7 +444,8 @@ impl Collector {
         }
         let stat = self.reader.stat(pid).ok()?;
         if stat.start_ticks != row.start_ticks {
-            // the next directory pass will meet the newcomer by its inode
+            // the next pass meets the newcomer by its inode, and must list it for that
+            self.recount.distrust();
             return None;
         }
         row.update(&stat);
@@ -438,14 +455,12 @@ impl Collector {
     /// Command lines that may have changed by `exec`.
     fn read_again(&mut self, clocks: &Clocks) {
         let mut due: Vec<i32> = Vec::new();
-        for (id, passes) in &mut self.young {
-            if LOOKS_AGAIN.contains(passes) {
-                due.push(id.pid);
+        for young in &mut self.young {
+            if young.due(clocks.monotonic_ms) {
+                due.push(young.id.pid);
             }
-            *passes += 1;
         }
-        let last = LOOKS_AGAIN.into_iter().max().unwrap_or(1);
-        self.young.retain(|(_, passes)| *passes <= last);
+        self.young.retain(|young| !young.grown());
         self.cross_marks(clocks, &mut due);
         self.rotate(clocks, &mut due);
         due.sort_unstable();
@@ -510,7 +525,10 @@ impl Collector {
                 Ok(detail) if detail.stat.id() == id => {
                     row.update(&detail.stat);
                 }
-                Ok(_) => row.state = RowState::Zombie,
+                Ok(_) => {
+                    row.state = RowState::Zombie;
+                    self.recount.distrust();
+                }
                 Err(ProcError::Gone) => {
                     self.table.remove(id.pid);
                 }

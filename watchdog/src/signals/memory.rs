@@ -30,12 +30,21 @@ pub struct Memory {
     /// Since when a signal of a single entity holds, UTC milliseconds by our clock.
     #[serde(default)]
     holds_since_ms: BTreeMap<SignalKind, i64>,
+    /// Since when the state is not saved, where that began in the future of our clock.
+    #[serde(default)]
+    unsaved_since_ms: Option<i64>,
     /// When each open task was last seen not waiting for a person, by the core's clock.
     #[serde(default)]
     not_waiting_at_ms: BTreeMap<String, i64>,
     /// The document that came last.
     #[serde(default)]
     document: Option<DocumentMemory>,
+}
+
+/// A beginning that is no later than now: a clock that is set back must not hold what has begun.
+fn begun(since_ms: &mut i64, now: i64) -> i64 {
+    *since_ms = (*since_ms).min(now);
+    *since_ms
 }
 
 /// One document, however often it came.
@@ -120,7 +129,7 @@ impl Memory {
 
     /// Since when a family is an orphan, beginning now if it is new.
     pub(super) fn orphan_since(&mut self, key: &ProcessKey, now: i64) -> i64 {
-        *self.orphan_since_ms.entry(key.clone()).or_insert(now)
+        begun(self.orphan_since_ms.entry(key.clone()).or_insert(now), now)
     }
 
     /// When the next orphan's grace will be over.
@@ -152,7 +161,7 @@ impl Memory {
 
     /// Since when polls fail.
     pub(super) fn down_since(&mut self, now: i64) -> i64 {
-        *self.down_since_ms.get_or_insert(now)
+        begun(self.down_since_ms.get_or_insert(now), now)
     }
 
     /// A poll did not fail.
@@ -162,14 +171,28 @@ impl Memory {
 
     /// Since when a collector cannot look.
     pub(super) fn unavailable_since(&mut self, name: super::CollectorName, now: i64) -> i64 {
-        *self.unavailable_since_ms.entry(name).or_insert(now)
+        begun(self.unavailable_since_ms.entry(name).or_insert(now), now)
     }
 
     /// Since when a signal of a single entity holds, beginning now if it did not.
     pub(super) fn holds_since(&mut self, signal: SignalKind, now: i64) -> i64 {
-        let since = self.holds_since_ms.entry(signal).or_insert(now);
-        *since = (*since).min(now);
-        *since
+        begun(self.holds_since_ms.entry(signal).or_insert(now), now)
+    }
+
+    /// Since when the state is not saved, by the keeper's word and by our clock, which may have been set back since.
+    pub(super) fn unsaved_since(&mut self, since_ms: i64, now: i64) -> i64 {
+        match since_ms <= now {
+            true => {
+                self.saved();
+                since_ms
+            }
+            false => begun(self.unsaved_since_ms.get_or_insert(now), now),
+        }
+    }
+
+    /// It is saved.
+    pub(super) fn saved(&mut self) {
+        self.unsaved_since_ms = None;
     }
 
     /// Such a signal does not hold.

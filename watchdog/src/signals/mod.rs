@@ -44,7 +44,7 @@ pub(crate) use memory::as_list;
 use orch_contract::{CoreState, ObservationDocument};
 pub use proc_orphaned::SPINNING_SHARE;
 use serde::{Deserialize, Serialize};
-pub use state_unsaved::Unsaved;
+pub use state_unsaved::{Saving, Unsaved};
 
 use crate::evidence::Evidence;
 use crate::observe::{CoreObservation, CoreSight, Family, Observation};
@@ -229,8 +229,8 @@ pub struct Context<'a> {
     pub open: &'a [CaseKey],
     /// What waits for each configured channel.
     pub channels: &'a [ChannelBacklog],
-    /// That the state is not saved; absent while it is.
-    pub unsaved: Option<&'a Unsaved>,
+    /// How the state fares on its disk.
+    pub saving: &'a Saving,
     /// Thresholds and switches.
     pub thresholds: &'a Thresholds,
     /// The ownership rule.
@@ -254,7 +254,7 @@ pub fn derive(observation: &Observation, context: &Context<'_>, memory: &mut Mem
     disk_low::derive(observation, context, memory, &mut states);
     delivery_failing::derive(observation, context, &mut states);
     collector_unavailable::derive(observation, context, memory, &mut states);
-    state_unsaved::derive(observation, context, &mut states);
+    state_unsaved::derive(observation, context, memory, &mut states);
     memory.forget(observation, context.last_heard);
     states
 }

@@ -81,7 +81,14 @@ fn tick(
     let thresholds = thresholds();
     derive(
         observation,
-        &Context { last_heard, open, channels: &[], unsaved: None, thresholds: &thresholds, judge },
+        &Context {
+            last_heard,
+            open,
+            channels: &[],
+            saving: &Saving { fault: None, proven: true },
+            thresholds: &thresholds,
+            judge,
+        },
         memory,
     )
 }
@@ -470,7 +477,7 @@ fn a_signal_that_was_switched_off_ends_its_cases() {
         last_heard: None,
         open: &open,
         channels: &[],
-        unsaved: None,
+        saving: &Saving { fault: None, proven: true },
         thresholds: &thresholds,
         judge: &owned,
     };

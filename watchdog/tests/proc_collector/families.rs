@@ -135,3 +135,28 @@ fn a_descendant_with_the_run_cookie_joins_through_the_roots_session() {
     let runs: Vec<(u64, u32)> = observation.runs.iter().map(|run| (run.cookie, run.processes)).collect();
     assert_eq!(runs, [(77, 2)]);
 }
+
+/// A state file that could not be read at the start and can be later.
+#[test]
+fn a_family_whose_controller_died_comes_back_with_the_memory_of_it_and_not_as_two_others() {
+    let tree = host();
+    let mut before = collector_of(&tree, None);
+    assert_eq!(only(&pass(&mut before, 0)).members.len(), 3);
+    tree.remove(200);
+    for pid in [201, 202] {
+        tree.put(
+            &Fake::new(pid, 1, &["python3", "-u", "-c", WORKER]).with(|it| (it.pgid, it.sid) = (200, 100)),
+        );
+    }
+    let mut after = collector_of(&tree, None);
+    assert!(pass(&mut after, 15_000).families.iter().all(|family| family.key.pid != 200));
+    after.join(before.memory());
+    let observation = pass(&mut after, 30_000);
+    let family = only(&observation);
+    assert_eq!((family.key.pid, family.root_alive, family.members.len()), (200, false, 2));
+    // of another boot nothing is taken
+    let stranger = ProcMemory { host_boot_id: "another".into(), ..before.memory().clone() };
+    let mut fresh = collector_of(&tree, None);
+    fresh.join(&stranger);
+    assert!(pass(&mut fresh, 30_000).families.iter().all(|family| family.key.pid != 200));
+}

@@ -190,3 +190,42 @@ fn a_folder_that_holds_no_processes_is_called_that_and_not_one_that_ended() {
     let why = Collector::new(settings, None).expect_err("no tree").to_string();
     assert!(why.contains("is no proc tree") && !why.contains("process is gone"), "{why}");
 }
+
+/// A tick of its own may follow another within a moment, and the kernel counts CPU in steps of ten milliseconds.
+#[test]
+fn a_pass_that_follows_at_once_makes_nobody_spin() {
+    let tree = host();
+    let mut collector = collector_of(&tree, None);
+    let root_used =
+        |cpu: u64| tree.put(&Fake::new(100, 1, &["pytest", "-q"]).with(|it| (it.sid, it.cpu) = (100, cpu)));
+    root_used(1000);
+    pass(&mut collector, 0);
+    root_used(1015);
+    let before = only(&pass(&mut collector, 15_000)).cpu_share;
+    root_used(1016);
+    let after = only(&pass(&mut collector, 15_004)).cpu_share;
+    for share in [before, after] {
+        assert!(share.is_some_and(|share| share < 0.02), "{before:?} {after:?}");
+    }
+    // and the next one at its time is measured from the last that was at its own
+    root_used(1031);
+    let share = only(&pass(&mut collector, 30_000)).cpu_share;
+    assert!(share.is_some_and(|share| (0.009..0.012).contains(&share)), "{share:?}");
+}
+
+#[test]
+fn many_passes_within_a_moment_do_not_use_up_the_looks_at_a_young_process() {
+    let tree = host();
+    let mut collector = collector_of(&tree, None);
+    pass(&mut collector, 0);
+    tree.put(&Fake::new(777, 1, &["sh", "-c", "sleep 4; exec pytest"]).with(|it| it.sid = 777));
+    for early in 0..9 {
+        pass(&mut collector, 15_000 + early * 350);
+    }
+    tree.put(&Fake::new(777, 1, &["pytest", "-q"]).with(|it| it.sid = 777));
+    let seen = (1..=4).find(|tick| {
+        let observation = pass(&mut collector, 18_000 + tick * 5_000);
+        observation.families.iter().any(|family| family.key.pid == 777)
+    });
+    assert!(seen.is_some_and(|tick| tick <= 2), "{seen:?}");
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use orch_tests::documents;
 use orch_watchdog::cases::NoticeKind;
-use orch_watchdog::observe::{Cookie, Lineage, Supervisor};
+use orch_watchdog::observe::{Cookie, Family, Lineage, Supervisor};
 use orch_watchdog::proc::ownership::{CoreKnowledge, Verdict, judge};
 use orch_watchdog::signals::{Ending, Facts, ProcessFacts, SPINNING_SHARE, Severity, SignalKind};
 use proc_identity::{Liveness, ProcessId, read_stat, same};
@@ -21,7 +21,7 @@ fn facts(notice: &orch_watchdog::cases::Notice) -> &ProcessFacts {
     }
 }
 
-pub(crate) fn member_ids(family: &orch_watchdog::observe::Family) -> Vec<ProcessId> {
+pub(crate) fn member_ids(family: &Family) -> Vec<ProcessId> {
     let id = |member: &orch_watchdog::observe::Member| ProcessId {
         pid: member.key.pid,
         start_ticks: member.key.start_ticks,
@@ -89,13 +89,11 @@ fn a_family_whose_controller_died_is_not_over_while_its_workers_burn() {
     watch.tick_ms = 0;
     let family = wait_for("both workers", || watch.family_of(run).filter(|family| family.members.len() == 3));
     let workers: Vec<ProcessId> = member_ids(&family).into_iter().filter(|id| *id != run).collect();
+    let burns = |family: &Family| family.cpu_share.is_some_and(|share| share >= SPINNING_SHARE);
+    wait_for("their burning", || watch.family_of(run).filter(burns));
     end(shell);
     let alert = watch.alert("the orphan");
-    assert_eq!(facts(&alert).members, 3);
-    if alert.finding.severity != Severity::Critical {
-        // they had only just begun to burn
-        assert_eq!(watch.alert("their burning").finding.severity, Severity::Critical);
-    }
+    assert_eq!((facts(&alert).members, alert.finding.severity), (3, Severity::Critical));
     end(run);
     for _ in 0..5 {
         let told = watch.tick();

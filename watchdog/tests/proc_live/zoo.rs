@@ -16,7 +16,7 @@ use orch_watchdog::observe::{Collected, CoreObservation, CoreSight, Family, Obse
 use orch_watchdog::proc::shape::Pattern;
 use orch_watchdog::proc::{Collector, CollectorSettings, CoreHint};
 use orch_watchdog::proc_watch::judge_family;
-use orch_watchdog::signals::{CaseKey, Context, Memory, SignalKind, Thresholds, derive};
+use orch_watchdog::signals::{CaseKey, Context, Memory, Saving, SignalKind, Thresholds, derive};
 use proc_identity::host::Clocks;
 use proc_identity::{Liveness, PROC_ROOT, ProcessId, read_stat, same};
 use tempfile::TempDir;
@@ -287,7 +287,7 @@ impl Watch {
         let thresholds =
             Thresholds { proc_age_ms: self.age_limit_ms, foreign_grace_ms: 0, ..defaults::thresholds() };
         let context = Context {
-            unsaved: None,
+            saving: &Saving { fault: None, proven: true },
             last_heard: heard.as_ref(),
             open: &open,
             channels: &[],

@@ -12,7 +12,7 @@ use orch_watchdog::observe::{Collected, CoreObservation, CoreSight, Observation}
 use orch_watchdog::proc::shape::Pattern;
 use orch_watchdog::proc::{Collector, CollectorSettings};
 use orch_watchdog::proc_watch::judge_family;
-use orch_watchdog::signals::{CaseKey, Context, Thresholds, derive};
+use orch_watchdog::signals::{CaseKey, Context, Saving, Thresholds, derive};
 use orch_watchdog::store::Durable;
 use proc_identity::host::Clocks;
 
@@ -117,7 +117,7 @@ impl Soak {
             last_heard: Some(&heard),
             open: &open,
             channels: &[],
-            unsaved: None,
+            saving: &Saving { fault: None, proven: true },
             thresholds: &self.thresholds,
             judge: &judge_family,
         };

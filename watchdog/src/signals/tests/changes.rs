@@ -144,7 +144,7 @@ fn why_a_channel_fails_is_told_though_it_is_not_parked() {
         last_heard: None,
         open: &[],
         channels: &channels,
-        unsaved: None,
+        saving: &Saving { fault: None, proven: true },
         thresholds: &thresholds,
         judge: &owned,
     };

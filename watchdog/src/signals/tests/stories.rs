@@ -19,7 +19,7 @@ pub(super) struct World {
     pub(super) now: i64,
     pub(super) thresholds: Thresholds,
     pub(super) channels: Vec<ChannelBacklog>,
-    pub(super) unsaved: Option<Unsaved>,
+    pub(super) saving: Saving,
     pub(super) host: Collected<HostObservation>,
     pub(super) proc: Collected<ProcObservation>,
     state: AlertState,
@@ -33,7 +33,7 @@ impl World {
             now: NOW,
             thresholds: thresholds(),
             channels: Vec::new(),
-            unsaved: None,
+            saving: Saving { fault: None, proven: true },
             host: Collected::Off,
             proc: Collected::Off,
             state: AlertState::default(),
@@ -61,7 +61,7 @@ impl World {
             last_heard: self.last_heard.as_ref(),
             open: &open,
             channels: &self.channels,
-            unsaved: self.unsaved.as_ref(),
+            saving: &self.saving,
             thresholds: &self.thresholds,
             judge: &owned,
         };
@@ -385,7 +385,7 @@ fn a_state_that_is_not_saved_is_told_after_its_time_reminded_of_and_taken_back()
     let signal = SignalKind::StateUnsaved;
     let mut world = World::new();
     assert_eq!(world.tick(signal, CoreSight::Off), Vec::<String>::new());
-    world.unsaved = Some(Unsaved { since_ms: world.now, why: "no room".into() });
+    world.saving.fault = Some(Unsaved { since_ms: world.now, why: "no room".into() });
     let told: Vec<(i64, String)> = (0..130)
         .flat_map(|_| {
             let told = world.tick(signal, CoreSight::Down("refused".into()));
@@ -396,19 +396,55 @@ fn a_state_that_is_not_saved_is_told_after_its_time_reminded_of_and_taken_back()
     // a minute is four ticks, and half an hour 120 more
     assert_eq!(told, [(6, "alert warning".to_owned()), (126, "reminder warning".to_owned())]);
     // saved for a moment and then not again: over, and not told before its time
-    world.unsaved = Some(Unsaved { since_ms: world.now, why: "no room".into() });
+    world.saving.fault = Some(Unsaved { since_ms: world.now, why: "no room".into() });
     assert_eq!(world.tick(signal, CoreSight::Off), ["recovered: it is saved again"]);
     assert_eq!(world.tick(signal, CoreSight::Off), Vec::<String>::new());
-    world.unsaved = None;
+    world.saving.fault = None;
     assert_eq!(world.tick(signal, CoreSight::Off), Vec::<String>::new());
     assert_eq!(world.firing(signal), 0);
+}
+
+#[test]
+fn a_new_life_takes_no_state_for_saved_before_it_has_saved_one() {
+    let signal = SignalKind::StateUnsaved;
+    let mut world = World::new();
+    world.saving.fault = Some(Unsaved { since_ms: NOW - HOUR, why: "no room".into() });
+    assert_eq!(world.tick(signal, CoreSight::Off), ["alert warning"]);
+    // killed and started again: nothing was tried yet, then the first save fails, for less than its time
+    world.saving = Saving::default();
+    assert_eq!(world.tick(signal, CoreSight::Off), Vec::<String>::new());
+    world.saving.fault = Some(Unsaved { since_ms: world.now, why: "no room".into() });
+    for _ in 0..10 {
+        assert_eq!(world.tick(signal, CoreSight::Off), Vec::<String>::new());
+        assert_eq!(world.firing(signal), 1, "it was never over");
+    }
+    world.saving = Saving { fault: None, proven: true };
+    assert_eq!(world.tick(signal, CoreSight::Off), ["recovered: it is saved again"]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_silence_what_is_counted_in_time() {
+    let mut world = World::new();
+    let told = |world: &mut World| -> Vec<SignalKind> {
+        let all = (0..30).flat_map(|_| world.notices(CoreSight::Off)).collect::<Vec<_>>();
+        all.into_iter().filter(|notice| notice.kind.is_alert()).map(|notice| notice.finding.signal).collect()
+    };
+    world.saving.fault = Some(Unsaved { since_ms: world.now, why: "no room".into() });
+    world.now -= HOUR;
+    assert_eq!(told(&mut world), [SignalKind::StateUnsaved]);
+
+    let mut memory = Memory::default();
+    let key = family(5).key;
+    assert_eq!(memory.orphan_since(&key, NOW), NOW);
+    assert_eq!(memory.orphan_since(&key, NOW - HOUR), NOW - HOUR);
+    assert_eq!(memory.orphan_since(&key, NOW), NOW - HOUR, "its grace began no later than that");
 }
 
 #[test]
 fn a_state_that_is_not_saved_is_not_told_where_that_is_switched_off_and_an_open_case_ends() {
     let signal = SignalKind::StateUnsaved;
     let mut world = World::new();
-    world.unsaved = Some(Unsaved { since_ms: NOW - HOUR, why: "no room".into() });
+    world.saving.fault = Some(Unsaved { since_ms: NOW - HOUR, why: "no room".into() });
     assert_eq!(world.tick(signal, CoreSight::Off), ["alert warning"]);
     world.thresholds.disabled = vec![signal];
     assert_eq!(world.tick(signal, CoreSight::Off), ["recovered: the signal was switched off by a setting"]);
@@ -436,7 +472,7 @@ fn a_channel_is_never_told_of_its_own_failure_nor_of_its_end() {
         last_heard: None,
         open: &[],
         channels: &channels,
-        unsaved: None,
+        saving: &Saving { fault: None, proven: true },
         thresholds: &thresholds,
         judge: &owned,
     };
