@@ -1,8 +1,8 @@
 //! Who a process is, and what the kernel says about it.
 //!
 //! Responsible for: the identity (pid, start ticks); parsing `stat`, `status`, `limits`, `cgroup`; reading them below
-//! any proc root; the directory pass over all processes, or over the newest of them; the scan by run cookie; the host facts that give these
-//! numbers a meaning (boot id, clock ticks, clocks, memory, pressure).
+//! any proc root; the directory pass over all processes, or over the newest of them; the scan by run cookie; the host
+//! facts that give these numbers a meaning (boot id, clock ticks, clocks, memory, pressure).
 //!
 //! Not responsible for: judging (what is an orphan, what is stuck), signalling, remembering between two passes.
 //!

@@ -27,6 +27,16 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Waits until something holds.
+async fn comes_true(what: &str, holds: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect(what);
+}
+
 /// The deploy command as the engine runs it, to its end.
 async fn deploys_to_the_end(world: &World, revision: &str) {
     let order = Order {
@@ -85,12 +95,8 @@ async fn a_deploy_whose_command_outlives_the_core_is_waited_for_to_its_end() {
     assert!(matches!(&waits, Standing::Waiting { who: Waitee::Deploy { .. }, .. }), "{waits:?}");
     assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["intent"]);
     world.put("go", "");
-    let done = async {
-        while world.task(1).await.stage != Stage::Done {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, done).await.expect("whoever waits for it hears of its end");
+    let done = async || world.task(1).await.stage == Stage::Done;
+    comes_true("whoever waits for it hears of its end", done).await;
     serve::shut_down(stage).await;
     world.assert_done_once(1).await;
 }
@@ -115,12 +121,8 @@ async fn a_core_that_is_told_to_end_cuts_no_deploy_off() {
     world.put("go", "");
     world.until("deployed").await;
     let run = world.store().runs_of(world.row(1).await.id).await.unwrap().pop().unwrap();
-    let ended = async {
-        while !matches!(world.engine.runs.adopt(run.id), Ok(Adopted::Ended(_))) {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, ended).await.expect("its supervisor writes its end down");
+    let ended = async || matches!(world.engine.runs.adopt(run.id), Ok(Adopted::Ended(_)));
+    comes_true("its supervisor writes its end down", ended).await;
     assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Deploy });
     assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
     world.assert_done_once(1).await;
@@ -132,12 +134,8 @@ async fn loses_its_supervisor(world: &World) {
     let (pid, _) = run.supervisor.unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    let lost = async {
-        while !matches!(world.engine.runs.adopt(run.id), Ok(Adopted::Lost { .. })) {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, lost).await.expect("its lock is free");
+    let lost = async || matches!(world.engine.runs.adopt(run.id), Ok(Adopted::Lost { .. }));
+    comes_true("its lock is free", lost).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,8 +1,8 @@
 //! Reads of the proc tree, counted.
 //!
 //! The one place of the watchdog that opens a process's files, and the list of what it may open: `stat`, `status`,
-//! `cmdline`, `limits`, `cgroup`; of the host the counts in `stat` and `loadavg`. A pid that vanishes between two reads is normal and counted as such. It judges
-//! nothing and remembers nothing but counts.
+//! `cmdline`, `limits`, `cgroup`; of the host the counts in `stat` and `loadavg`. A pid that vanishes between two reads is
+//! normal and counted as such. It judges nothing and remembers nothing but counts.
 
 use std::path::{Path, PathBuf};
 

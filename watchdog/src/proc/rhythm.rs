@@ -56,35 +56,35 @@ impl Samples {
 pub(super) struct Young {
     pub(super) id: ProcessId,
     since_ms: i64,
-    /// Time since then at which it is read again.
-    next_ms: i64,
+    /// When it was read last, as time since then.
+    read_ms: i64,
     passes: u8,
 }
 
 impl Young {
     /// First seen, and read, in a pass at this time.
     pub(super) fn seen(id: ProcessId, monotonic_ms: i64) -> Self {
-        Self { id, since_ms: monotonic_ms, next_ms: 0, passes: 0 }
+        Self { id, since_ms: monotonic_ms, read_ms: 0, passes: 0 }
     }
 
-    /// One pass more, the first one included: whether its command line is due. The times between two reads grow, so that neither few passes nor
-    /// very many within a moment leave the first minute unread.
+    /// One pass more, the first one included: whether its command line is due. The times between two reads grow, so that
+    /// neither few passes nor very many within a moment leave the first minute unread.
     pub(super) fn due(&mut self, monotonic_ms: i64) -> bool {
         self.passes = self.passes.saturating_add(1);
         if self.passes == 1 {
             return false;
         }
         let seen_ms = monotonic_ms - self.since_ms;
-        let due = seen_ms >= self.next_ms;
+        let due = seen_ms >= self.read_ms.saturating_mul(5) / 2;
         if due {
-            self.next_ms = (seen_ms.saturating_mul(5) / 2).max(1);
+            self.read_ms = seen_ms.max(1);
         }
         due
     }
 
     /// Whether it was read long after it was first seen, and often enough: from here on it takes its turn like all others.
     pub(super) fn grown(&self) -> bool {
-        self.passes >= YOUNG_PASSES && self.next_ms >= YOUNG_MS / 2 * 5
+        self.passes >= YOUNG_PASSES && self.read_ms >= YOUNG_MS
     }
 }
 
