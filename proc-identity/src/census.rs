@@ -93,8 +93,17 @@ impl ProcRoot {
         let made = made
             .and_then(number::unsigned)
             .ok_or(ProcError::Malformed { file: "stat", field: "processes" })?;
+        Ok(Births { made, last_pid: self.last_pid()? })
+    }
+
+    /// The pid that was given out last in the reader's own namespace: a fraction of what [`ProcRoot::births`] costs, and
+    /// blind to pids that were chosen by hand.
+    ///
+    /// # Errors
+    /// As reading `loadavg`; [`ProcError::Malformed`] when it is not as documented.
+    pub fn last_pid(&mut self) -> Result<i32, ProcError> {
         self.fill_at(b"loadavg", HOST_FILE_CAP_BYTES)?;
-        Ok(Births { made, last_pid: last_pid_of(&self.text)? })
+        last_pid_of(&self.text)
     }
 }
 

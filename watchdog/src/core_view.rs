@@ -7,6 +7,7 @@
 
 mod sense;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use orch_contract::{ObservationDocument, SCHEMA_VERSION};
@@ -139,17 +140,22 @@ struct Version {
 
 /// Reads the body of a 200.
 pub(crate) fn read_document(body: &[u8], received_at_ms: i64) -> CoreSight {
-    let version = match serde_json::from_slice::<Version>(body) {
-        Ok(version) => version.schema_version,
-        Err(_) => return CoreSight::Unreadable(Fault::NoDocument),
+    let read = serde_json::from_slice::<ObservationDocument>(body);
+    let version = match &read {
+        Ok(document) => document.schema_version,
+        // only what cannot be used is looked at twice
+        Err(_) => match serde_json::from_slice::<Version>(body) {
+            Ok(version) => version.schema_version,
+            Err(_) => return CoreSight::Unreadable(Fault::NoDocument),
+        },
     };
     if version != SCHEMA_VERSION {
         return CoreSight::OtherSchema(version);
     }
-    match serde_json::from_slice::<ObservationDocument>(body) {
+    match read {
         Ok(document) => match sense::nonsense(&document) {
             Some(error) => CoreSight::Unreadable(Fault::BreaksContract { error }),
-            None => CoreSight::Heard(Box::new(CoreObservation { document, received_at_ms })),
+            None => CoreSight::Heard(Arc::new(CoreObservation { document, received_at_ms })),
         },
         Err(error) => CoreSight::Unreadable(Fault::BreaksContract { error: error.to_string() }),
     }

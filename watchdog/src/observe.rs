@@ -10,6 +10,8 @@ mod view;
 
 pub use fault::Fault;
 pub use lineage::{Lineage, Reaper, Unclear};
+use std::sync::Arc;
+
 use orch_contract::ObservationDocument;
 use serde::{Deserialize, Serialize};
 pub use view::View;
@@ -86,7 +88,7 @@ pub struct HostMemory {
 #[derive(Debug, Clone, PartialEq)]
 pub enum CoreSight {
     /// A document that can be used.
-    Heard(Box<CoreObservation>),
+    Heard(Arc<CoreObservation>),
     /// A core that says it is not able yet: not an outage, and no facts either.
     Starting,
     /// No answer, or a failing one.

@@ -7,13 +7,12 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind as UnixSignal, signal};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -37,7 +36,7 @@ use crate::notify::alertmanager::{self, AlertmanagerClient, AlertmanagerError};
 use crate::notify::bot_api::{BotApi, BotApiError};
 use crate::notify::delivery::{self, Buttons, Delivery, SharedReport};
 use crate::notify::log::LogSender;
-use crate::notify::retry::TestAlertWatch;
+use crate::notify::retry::Wakes;
 use crate::notify::telegram::TelegramSender;
 use crate::notify::text::Voice;
 use crate::observe::CoreSight;
@@ -161,7 +160,8 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let mut lines = Lines { config, keeper: &keeper, stop: &stop, reports: Vec::new(), watches: Vec::new() };
+    let mut lines =
+        Lines { config, keeper: &keeper, stop: &stop, reports: Vec::new(), wakes: Wakes::default() };
     tasks.spawn(delivery::run(lines.line(Channel::Log), LogSender));
     if let Some(sender) = telegram {
         tasks.spawn(delivery::run(lines.line(Channel::Telegram), sender));
@@ -169,8 +169,7 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
     if let Some((settings, client)) = alertmanager {
         tasks.spawn(alertmanager::run(lines.line(Channel::Alertmanager), settings, client));
     }
-    let Lines { reports, watches, .. } = lines;
-    let looks = look_for_test_alerts(watches)?;
+    let Lines { reports, wakes, .. } = lines;
     let (minded, stopping) = (keeper.clone().mind(DISK_PATIENCE), stop.clone());
     tasks.spawn(async move {
         tokio::select! {
@@ -193,7 +192,7 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
     let counts = SharedCommandCounts::default();
     let desk = Desk::new(keeper.clone(), counts.clone());
     let chat_polls = listen(&mut tasks, config, &desk, &keeper, &stop, scan)?;
-    attend(&mut tasks, config, desk, stop.clone());
+    attend(&mut tasks, config, desk, wakes, stop.clone());
     let published = Published::new(view.clone(), tick, keeper.clone(), reports.clone());
     let published =
         Arc::new(published.with_commands(counts).with_heartbeat(heartbeat).with_chat_polls(chat_polls));
@@ -225,7 +224,7 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
     };
     let by = tokio::select! {
         by = stopped => by,
-        () = tick_on(&mut ticker, tick, &published, &looks) => "its own end",
+        () = tick_on(&mut ticker, tick, &published) => "its own end",
     };
     tracing::info!(by, "stopping");
     stop.cancel();
@@ -243,19 +242,6 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
         false => tracing::error!("the state could not be saved at the end"),
     }
     Ok(())
-}
-
-/// Looks for test alerts that were taken, on a thread of its own, when asked to.
-fn look_for_test_alerts(mut watches: Vec<TestAlertWatch>) -> Result<SyncSender<()>, ServiceError> {
-    let (looks, wanted) = sync_channel(1);
-    let look = move || {
-        while wanted.recv().is_ok() {
-            watches.iter_mut().for_each(TestAlertWatch::look);
-        }
-    };
-    let thread = std::thread::Builder::new().name("test-alert-looks".to_owned()).spawn(look);
-    thread.map_err(|source| ServiceError::System { step: "start the look for test alerts", source })?;
-    Ok(looks)
 }
 
 fn tell_confinement(config: &WatchdogConfig, confinement: &Confinement) {
@@ -284,12 +270,7 @@ enum Event {
 /// Ticks for ever: on time, skipping what was missed, and early when a watched process or an orphan's grace ends. A tick
 /// begins with a poll of the core and waits [`ANSWER_WAIT`] for it, meanwhile serving ends; an answer
 /// that comes later has a tick of its own.
-async fn tick_on(
-    ticker: &mut Ticker<impl WatchedProcSource>,
-    period: Duration,
-    published: &Published,
-    test_alerts: &SyncSender<()>,
-) {
+async fn tick_on(ticker: &mut Ticker<impl WatchedProcSource>, period: Duration, published: &Published) {
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut last_due: Option<Instant> = None;
@@ -337,11 +318,7 @@ async fn tick_on(
         ticker.tick(kind);
         grace_over = ticker.next_grace_end().map(|left| Instant::now() + left);
         match kind.is_due() {
-            true => {
-                published.ticked(ticker.view.clone());
-                // one that waits is enough; a look that hangs must not hold a tick
-                test_alerts.try_send(()).ok();
-            }
+            true => published.ticked(ticker.view.clone()),
             false => published.refreshed(ticker.view.clone()),
         }
     }
@@ -387,14 +364,13 @@ struct Lines<'a> {
     keeper: &'a Keeper,
     stop: &'a CancellationToken,
     reports: Vec<(Channel, SharedReport)>,
-    watches: Vec<TestAlertWatch>,
+    wakes: Wakes,
 }
 
 impl Lines<'_> {
     fn line(&mut self, channel: Channel) -> Delivery {
-        let (report, unpark) = (SharedReport::default(), Arc::new(Notify::new()));
+        let (report, unpark) = (SharedReport::default(), self.wakes.of(channel));
         self.reports.push((channel, report.clone()));
-        self.watches.push(TestAlertWatch::new(&self.config.state_dir, channel, Arc::clone(&unpark)));
         let (keeper, stop) = (self.keeper.clone(), self.stop.clone());
         let commands = self.config.telegram.as_ref().is_some_and(|telegram| telegram.commands.is_some());
         let buttons = match channel {
@@ -461,10 +437,16 @@ async fn open_aside(dir: &Path, now_ms: i64) -> Result<Result<Opened, StoreError
 }
 
 /// Listens to commands. A watchdog that cannot be commanded still watches.
-fn attend(tasks: &mut JoinSet<()>, config: &WatchdogConfig, desk: Desk, stop: CancellationToken) {
+fn attend(
+    tasks: &mut JoinSet<()>,
+    config: &WatchdogConfig,
+    desk: Desk,
+    wakes: Wakes,
+    stop: CancellationToken,
+) {
     match Control::bind(&config.state_dir) {
         Ok(control) => {
-            tasks.spawn(control.serve(desk, stop));
+            tasks.spawn(control.serve(desk, wakes, stop));
         }
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);

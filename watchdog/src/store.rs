@@ -20,7 +20,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub(crate) use self::file::open_regular;
 use self::file::{Unread, create_regular, read_state};
 use self::hold::Hold;
 use crate::cases::{AlertState, Notice};
@@ -143,6 +142,8 @@ impl Durable {
         self.returned = old.proc;
         self.outbox.take_up(old.outbox);
         self.moved_chat = self.moved_chat.or(old.moved_chat);
+        self.chat.take_up(old.chat);
+        self.alertmanager.take_up(old.alertmanager);
         let rows = old.history.into_iter().chain(std::mem::take(&mut self.history));
         self.history = newest(rows.collect(), HISTORY_KEPT);
         let rows = old.commands.into_iter().chain(std::mem::take(&mut self.commands));
@@ -596,7 +597,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, hidden) = (dir.path().join(STATE_FILE), dir.path().join("hidden"));
         let opened = Store::open(dir.path(), 1).unwrap();
-        opened.store.save(&Durable { history: [row(5)].into(), ..Durable::default() }, 2).unwrap();
+        let chat: ChatMemory = serde_json::from_str(r#"{"next_update":7,"at_ms":1}"#).unwrap();
+        let alert =
+            r#"{"key":{"slot":"core_down","entity":"core"},"labels":{"alertname":"a"},"annotations":{},"#;
+        let ledger = format!("{{\"rows\":[{alert}\"starts_at_ms\":1,\"ended_at_ms\":2}}]}}");
+        let alertmanager: Ledger = serde_json::from_str(&ledger).unwrap();
+        let old = Durable {
+            history: [row(5)].into(),
+            chat,
+            alertmanager: alertmanager.clone(),
+            ..Durable::default()
+        };
+        opened.store.save(&old, 2).unwrap();
         drop(opened);
         fs::rename(&path, &hidden).unwrap();
         // what cannot be opened as a file, for root too
@@ -611,6 +623,7 @@ mod tests {
         fs::rename(&hidden, &path).unwrap();
         state.take_up(opened.store.recall(5).unwrap().unwrap());
         assert_eq!(state.history, [row(5), row(6)]);
+        assert_eq!((state.chat, &state.alertmanager), (chat, &alertmanager));
         opened.store.save(&state, 5).unwrap();
         assert_eq!(peek(dir.path()), Ok(Some(state)));
     }

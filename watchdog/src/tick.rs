@@ -6,6 +6,7 @@
 //! only of what was looked at for it ([`TickKind`]), so that no answer counts twice and no extra tick
 //! shortens the patience of any signal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cases::{Policy, decide};
@@ -144,7 +145,7 @@ pub struct Ticker<P> {
     /// The newest answer.
     pub last_sight: CoreSight,
     /// The last good answer.
-    pub last_heard: Option<CoreObservation>,
+    pub last_heard: Option<Arc<CoreObservation>>,
 }
 
 impl<P: ProcSource> Ticker<P> {
@@ -166,7 +167,7 @@ impl<P: ProcSource> Ticker<P> {
         {
             self.proc.join(&earlier);
         }
-        let proc = self.proc.look(self.last_heard.as_ref());
+        let proc = self.proc.look(self.last_heard.as_deref());
         let host = self.host.look();
         let observation = Observation { at_ms: clock::wall_ms(), proc, core: self.last_sight.clone(), host };
         let report = self.proc.report();
@@ -191,13 +192,13 @@ impl<P: ProcSource> Ticker<P> {
         self.view.counters.count_poll(&self.last_sight);
         if let CoreSight::Heard(heard) = &self.last_sight {
             self.view.core_last_heard_ms = Some(heard.received_at_ms);
-            self.last_heard = Some((**heard).clone());
+            self.last_heard = Some(Arc::clone(heard));
         }
     }
 
     fn decide(&mut self, observation: &Observation, kind: TickKind, proc_memory: Option<ProcMemory>) {
         let (thresholds, policy, channels) = (&self.thresholds, &self.policy, &self.channels);
-        let (judge, last_heard) = (&*self.judge, self.last_heard.as_ref());
+        let (judge, last_heard) = (&*self.judge, self.last_heard.as_deref());
         let reports = &self.reports;
         let saving = saving(&self.keeper);
         let (notices, firing, suppressed) = self.keeper.change(|state| {

@@ -73,6 +73,15 @@ pub struct ChatMemory {
     wait: Option<Wait>,
 }
 
+impl ChatMemory {
+    /// Takes up what an earlier life knew, as far as this one knows nothing.
+    pub fn take_up(&mut self, old: Self) {
+        if self.next_update.is_none() {
+            *self = Self { wait: self.wait.or(old.wait), ..old };
+        }
+    }
+}
+
 /// Looks at the host now; may block.
 pub type ScanNow = Arc<dyn Fn() -> Result<Survey, String> + Send + Sync>;
 
@@ -422,6 +431,17 @@ mod tests {
         assert_eq!([next(), next(), next(), next()], [5, 10, 20, 40]);
         let wait = CallFailure::RetryAfter(Duration::from_secs(77));
         assert_eq!(failures.one_more(&wait, PollFailure::RateLimited).as_secs(), 77);
+    }
+
+    #[test]
+    fn the_number_of_a_state_that_was_taken_up_late_counts_until_there_is_a_newer_one() {
+        let old = ChatMemory { next_update: Some(7), at_ms: 1, wait: None };
+        let mut fresh = ChatMemory::default();
+        fresh.take_up(old);
+        assert_eq!(fresh, old);
+        let mut newer = ChatMemory { next_update: Some(9), at_ms: 2, wait: None };
+        newer.take_up(old);
+        assert_eq!((newer.next_update, newer.at_ms), (Some(9), 2));
     }
 
     #[test]

@@ -11,11 +11,13 @@ use reqwest::StatusCode;
 use super::EXIT_FAILURE;
 use crate::clock;
 use crate::config::{AlertmanagerConfig, TelegramConfig, WatchdogConfig};
+use crate::control::client;
+use crate::control::{Ending, Request};
 use crate::notify::alertmanager::{AlertmanagerClient, wire};
 use crate::notify::compose::Message;
 use crate::notify::delivery::{Outcome, Sender};
 use crate::notify::telegram::TelegramSender;
-use crate::notify::{Channel, retry, text};
+use crate::notify::{Channel, text};
 use crate::service;
 use crate::store;
 
@@ -93,8 +95,8 @@ pub(super) async fn test_alert(
         match answer {
             Ok(()) => {
                 writeln!(out, "{name}: taken")?;
-                if let Err(error) = retry::tell(&config.state_dir, channel, clock::wall_ms()) {
-                    writeln!(err, "{name}: a running watchdog tries again by itself: {error}")?;
+                if let Err(why) = tell_of_it(config, channel).await {
+                    writeln!(err, "{name}: a running watchdog tries again by itself: {why}")?;
                 }
             }
             Err(why) => {
@@ -104,6 +106,22 @@ pub(super) async fn test_alert(
         }
     }
     Ok(code)
+}
+
+/// Tells a running watchdog, if there is one, that a channel took a message: one that was refused waits for that.
+async fn tell_of_it(config: &WatchdogConfig, channel: Channel) -> Result<(), String> {
+    match client::ask(&config.state_dir, &Request::TookTestAlert(channel)).await {
+        Ok(None) => Ok(()),
+        Ok(Some(response)) => match response.ending {
+            Ending::Done => Ok(()),
+            Ending::Refused | Ending::Malformed | Ending::Forbidden | Ending::Unsaved => Err(response.text),
+        },
+        Err(error) => {
+            let cause =
+                std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+            Err(format!("{error}{cause}"))
+        }
+    }
 }
 
 fn test_words(config: &WatchdogConfig) -> text::Said {

@@ -5,6 +5,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use orch_telemetry::Colour;
@@ -39,7 +40,7 @@ pub(super) fn color(config: &WatchdogConfig) -> Color {
 
 /// The core's word, once.
 enum Heard {
-    Document(Box<CoreObservation>),
+    Document(Arc<CoreObservation>),
     Silent(Unheard),
     Off,
 }

@@ -168,9 +168,9 @@ pub fn failure_code(verb: &Verb) -> u8 {
 pub fn writable<'config>(verb: &Verb, config: &'config WatchdogConfig) -> Writable<'config> {
     match verb {
         Verb::Run => Writable::Below(&config.state_dir),
-        // without a watchdog that runs, a command changes the state file itself, and a test that was
-        // taken leaves word for the one that runs; a missing directory is told and not made
-        Verb::Mute { .. } | Verb::Unmute { .. } | Verb::Ack { .. } | Verb::Status | Verb::TestAlert => {
+        // without a watchdog that runs, a command changes the state file itself; a missing directory is told
+        // and not made
+        Verb::Mute { .. } | Verb::Unmute { .. } | Verb::Ack { .. } | Verb::Status => {
             match config.state_dir.is_dir() {
                 true => Writable::Below(&config.state_dir),
                 false => Writable::Nowhere,
@@ -181,6 +181,7 @@ pub fn writable<'config>(verb: &Verb, config: &'config WatchdogConfig) -> Writab
         | Verb::History { .. }
         | Verb::Runbook { .. }
         | Verb::CheckConfig { .. }
+        | Verb::TestAlert
         | Verb::Healthcheck
         | Verb::Version => Writable::Nowhere,
     }

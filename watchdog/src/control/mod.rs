@@ -3,13 +3,15 @@
 //! Responsible for who may speak (the same user or root, by the kernel's word), for how much and how
 //! long (one bounded line each way, with patience), and for the socket's file. What the words do is
 //! the desk's business (`commands`). Invariant: nothing but commands on the watchdog's own state comes
-//! in here; there is no request that reads a file, starts a program or opens an address.
+//! in here, and word that a channel works again; there is no request that reads a file, starts a program or opens an address.
 
 pub mod client;
 mod path;
 pub mod server;
 
 use serde::{Deserialize, Serialize};
+
+use crate::notify::Channel;
 
 /// Longest request in bytes, its line break included.
 pub const REQUEST_MAX_BYTES: usize = 4_096;
@@ -23,6 +25,8 @@ pub const RESPONSE_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub enum Request {
     /// The words of a command.
     Command(Vec<String>),
+    /// This channel just took a message of `test-alert`.
+    TookTestAlert(Channel),
 }
 
 /// How a request ended.

@@ -21,6 +21,8 @@ use super::{Ending, REQUEST_MAX_BYTES, Request, Response};
 use crate::clock;
 use crate::commands::desk::{Answer, Desk};
 use crate::commands::{Person, Reply, Way, in_english};
+use crate::notify::Channel;
+use crate::notify::retry::Wakes;
 
 /// Exchanges at once; whoever comes beyond it waits.
 const EXCHANGES_MAX: usize = 4;
@@ -79,7 +81,7 @@ impl Control {
     }
 
     /// Answers until it is told to stop.
-    pub async fn serve(self, desk: Desk, stop: CancellationToken) {
+    pub async fn serve(self, desk: Desk, wakes: Wakes, stop: CancellationToken) {
         let mut exchanges = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -89,7 +91,7 @@ impl Control {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    exchanges.spawn(exchange(stream, desk.clone()));
+                    exchanges.spawn(exchange(stream, desk.clone(), wakes.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "a command's connection was refused");
@@ -111,14 +113,14 @@ impl Drop for Control {
 }
 
 /// One request and its answer. A peer that does not keep to the form gets none.
-async fn exchange(mut stream: UnixStream, desk: Desk) {
+async fn exchange(mut stream: UnixStream, desk: Desk, wakes: Wakes) {
     let Ok(peer) = stream.peer_cred() else { return };
     let uid = peer.uid();
     let response = match may_command(uid, rustix::process::geteuid().as_raw()) {
         true => {
             let read = tokio::time::timeout(PEER_PATIENCE, read_line(&mut stream)).await;
             let Ok(Ok(line)) = read else { return };
-            answer(&line, &desk, &Person::new(Way::CommandLine, &format!("uid {uid}"))).await
+            answer(&line, &desk, &wakes, &Person::new(Way::CommandLine, &format!("uid {uid}"))).await
         }
         false => {
             desk.forbidden(Way::CommandLine);
@@ -143,13 +145,24 @@ pub(super) fn may_command(peer_uid: u32, own_uid: u32) -> bool {
     peer_uid == own_uid || peer_uid == 0
 }
 
+fn wake(wakes: &Wakes, channel: Channel) -> Response {
+    let name = channel.name();
+    match wakes.wake(channel) {
+        true => Response { ending: Ending::Done, text: format!("{name} tries again") },
+        false => {
+            let text = format!("the running watchdog has no channel {name}: its settings are others");
+            Response { ending: Ending::Refused, text }
+        }
+    }
+}
+
 async fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     BufReader::new(stream.take(REQUEST_MAX_BYTES as u64)).read_until(b'\n', &mut line).await?;
     Ok(line)
 }
 
-async fn answer(line: &[u8], desk: &Desk, person: &Person) -> Response {
+async fn answer(line: &[u8], desk: &Desk, wakes: &Wakes, person: &Person) -> Response {
     let malformed = |text: String| Response { ending: Ending::Malformed, text };
     if line.last() != Some(&b'\n') {
         desk.malformed(person.way());
@@ -157,6 +170,7 @@ async fn answer(line: &[u8], desk: &Desk, person: &Person) -> Response {
     }
     let words = match serde_json::from_slice(line) {
         Ok(Request::Command(words)) => words,
+        Ok(Request::TookTestAlert(channel)) => return wake(wakes, channel),
         Err(error) => {
             desk.malformed(person.way());
             return malformed(format!("no request of this version: {error}"));

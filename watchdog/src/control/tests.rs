@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::client::ask;
@@ -15,11 +16,14 @@ use super::*;
 use crate::commands::SharedCommandCounts;
 use crate::commands::desk::Desk;
 use crate::keeper::Keeper;
+use crate::notify::Channel;
+use crate::notify::retry::Wakes;
 use crate::store::{Store, peek};
 
 struct Running {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
+    telegram: Arc<Notify>,
 }
 
 fn serve(dir: &Path) -> Running {
@@ -27,8 +31,10 @@ fn serve(dir: &Path) -> Running {
     let (keeper, _writer) = Keeper::start(Arc::new(opened.store), opened.state).unwrap();
     let desk = Desk::new(keeper, SharedCommandCounts::default());
     let stop = CancellationToken::new();
-    let task = tokio::spawn(Control::bind(dir).unwrap().serve(desk, stop.clone()));
-    Running { stop, task }
+    let mut wakes = Wakes::default();
+    let telegram = wakes.of(Channel::Telegram);
+    let task = tokio::spawn(Control::bind(dir).unwrap().serve(desk, wakes, stop.clone()));
+    Running { stop, task, telegram }
 }
 
 fn request(line: &str) -> Request {
@@ -108,6 +114,20 @@ async fn what_is_no_request_is_answered_in_words_and_does_no_harm() {
         assert_eq!(answer.ending, Ending::Malformed, "{}", answer.text);
     }
     assert_eq!(ask(dir.path(), &request("status")).await.unwrap().unwrap().ending, Ending::Done);
+}
+
+#[tokio::test]
+async fn word_of_a_test_alert_that_was_taken_wakes_its_channel_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = serve(dir.path());
+    let woken = || Box::pin(running.telegram.notified()).as_mut().enable();
+    let at = dir.path();
+    let tell = async |channel| ask(at, &Request::TookTestAlert(channel)).await.unwrap().unwrap().ending;
+    assert_eq!(tell(Channel::Alertmanager).await, Ending::Refused, "this watchdog has none");
+    assert!(!woken());
+    assert_eq!(tell(Channel::Telegram).await, Ending::Done);
+    assert!(woken());
+    assert!(!woken(), "once");
 }
 
 #[tokio::test]

@@ -273,7 +273,7 @@ impl Sources<'_> {
 
     fn container(&mut self, id: ProcessId) -> Option<String> {
         let detail = self.details.look(self.reader, id.pid).ok()?;
-        container::of(detail.cgroup(self.reader))
+        detail.container(self.reader)
     }
 
     fn core_container(&mut self) -> Option<String> {
@@ -322,7 +322,7 @@ impl Tree for Look<'_> {
         self.table.get(pid)?;
         let detail = self.details.look(self.reader, pid).ok()?;
         let ns_pids = detail.ns_pids(self.reader).map(<[i32]>::to_vec);
-        let container = container::of(detail.cgroup(self.reader));
+        let container = detail.container(self.reader);
         Some(Node {
             pid,
             start_ticks: detail.stat.start_ticks,

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use proc_identity::{CgroupLine, FileLocks, ProcError, ProcessId, Stat};
 
+use super::container;
 use super::reader::Reader;
 use super::redact;
 use super::shape::{self, Match, Pattern};
@@ -33,6 +34,7 @@ pub struct Detail {
     ns_pids: Option<Vec<i32>>,
     locks: Option<FileLocks>,
     cgroup: Option<Vec<CgroupLine>>,
+    container: Option<String>,
     user_manager: Option<bool>,
     supervises: Option<bool>,
     commands_read_at: u32,
@@ -117,6 +119,7 @@ impl Detail {
             ns_pids: None,
             locks: None,
             cgroup: None,
+            container: None,
             user_manager: None,
             supervises: None,
             commands_read_at: 0,
@@ -154,8 +157,15 @@ impl Detail {
     pub fn cgroup(&mut self, reader: &mut Reader) -> &[CgroupLine] {
         if self.cgroup.is_none() {
             self.cgroup = reader.cgroup(self.stat.pid).ok();
+            self.container = self.cgroup.as_deref().and_then(container::of);
         }
         self.cgroup.as_deref().unwrap_or_default()
+    }
+
+    /// Its container; `None` outside of any, and where that could not be read.
+    pub fn container(&mut self, reader: &mut Reader) -> Option<String> {
+        self.cgroup(reader);
+        self.container.clone()
     }
 
     /// Whether this is the supervisor of some core's run, `orch-core supervise DIR`. It never becomes anything else.

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proc_identity::ProcessId;
 use serde::{Deserialize, Serialize};
 
+use super::marked::MarkedMap;
 use super::table::{Row, RowState, Table};
 use crate::observe::View;
 
@@ -147,16 +148,18 @@ struct Work<'pass> {
     memory: &'pass [FamilyMemory],
     /// Roots of new families, behind the remembered ones.
     new: Vec<ProcessId>,
-    family_of: BTreeMap<i32, usize>,
+    family_of: MarkedMap<usize>,
 }
 
 impl<'pass> Work<'pass> {
     fn new(table: &'pass Table, memory: &'pass [FamilyMemory]) -> Self {
-        let mut family_of = BTreeMap::new();
+        let mut family_of = MarkedMap::new();
         for (at, family) in here(memory) {
             let there = |member: &&ProcessId| table.alive(**member) || table.may_be(**member);
             for member in family.members.iter().filter(there) {
-                family_of.entry(member.pid).or_insert(at);
+                if !family_of.has(member.pid) {
+                    family_of.insert(member.pid, at);
+                }
             }
         }
         Self { table, memory, new: Vec::new(), family_of }
@@ -174,13 +177,13 @@ impl<'pass> Work<'pass> {
             by_pid.values().partition(|candidate| candidate.worker);
         for candidate in others.into_iter().chain(workers) {
             let Some(row) = self.table.get(candidate.id.pid) else { continue };
-            if self.family_of.contains_key(&row.pid) {
+            if self.family_of.has(row.pid) {
                 continue;
             }
             let mut top = row;
             let mut placed = None;
             for ancestor in self.table.ancestors(row) {
-                if let Some(family) = self.family_of.get(&ancestor.pid) {
+                if let Some(family) = self.family_of.get(ancestor.pid) {
                     placed = Some(*family);
                 } else if placed.is_none() && by_pid.contains_key(&ancestor.pid) {
                     top = ancestor;
@@ -219,9 +222,9 @@ impl<'pass> Work<'pass> {
         loop {
             let before = self.family_of.len();
             for row in self.table.rows() {
-                if let Some(family) = self.family_of.get(&row.ppid).copied()
+                if let Some(family) = self.family_of.get(row.ppid).copied()
                     && row.state == RowState::Alive
-                    && !self.family_of.contains_key(&row.pid)
+                    && !self.family_of.has(row.pid)
                     && self.table.parent(row).is_some()
                 {
                     self.family_of.insert(row.pid, family);
@@ -235,7 +238,7 @@ impl<'pass> Work<'pass> {
 
     /// The id of a session or of a group is the pid of whoever made it.
     fn join_by_leader(&mut self) {
-        let mut dead_leaders: BTreeMap<i32, (u64, usize)> = BTreeMap::new();
+        let mut dead_leaders: MarkedMap<(u64, usize)> = MarkedMap::new();
         for (at, family) in here(self.memory) {
             // a member that is gone since the last pass may have led something, too
             let led = family.leaders.iter().chain(&family.members).chain(std::iter::once(&family.root));
@@ -248,13 +251,17 @@ impl<'pass> Work<'pass> {
         }
         let mut joining = Vec::new();
         for row in self.table.rows() {
-            if row.state != RowState::Alive || self.family_of.contains_key(&row.pid) {
+            let may_join = |leader| self.family_of.may_have(leader) || dead_leaders.may_have(leader);
+            if !(may_join(row.sid) || may_join(row.pgid))
+                || row.state != RowState::Alive
+                || self.family_of.has(row.pid)
+            {
                 continue;
             }
             let by_leader = [row.sid, row.pgid].into_iter().filter(|leader| *leader > 1).find_map(|leader| {
-                let dead = dead_leaders.get(&leader).filter(|(start, _)| *start <= row.start_ticks);
+                let dead = dead_leaders.get(leader).filter(|(start, _)| *start <= row.start_ticks);
                 let live = || {
-                    let family = self.family_of.get(&leader)?;
+                    let family = self.family_of.get(leader)?;
                     self.table
                         .get(leader)
                         .filter(|leader| leader.start_ticks <= row.start_ticks)
@@ -280,7 +287,7 @@ impl<'pass> Work<'pass> {
             else {
                 continue;
             };
-            if self.family_of.contains_key(pid) || !left_its_session(self.table, row) {
+            if self.family_of.has(*pid) || !left_its_session(self.table, row) {
                 continue;
             }
             let family = self.roots().find(|(_, root, sid)| {
@@ -305,15 +312,15 @@ impl<'pass> Work<'pass> {
 
     fn finish(self) -> Grouping {
         let mut members: Vec<Vec<ProcessId>> = vec![Vec::new(); self.memory.len() + self.new.len()];
-        for (pid, family) in &self.family_of {
-            let Some(row) = self.table.get(*pid) else { continue };
+        for (pid, family) in self.family_of.iter() {
+            let Some(row) = self.table.get(pid) else { continue };
             let member = match row.state {
                 RowState::Alive => Some(row.id()),
                 // could not look: whoever was a member stays one
                 RowState::Unreadable => self
                     .memory
                     .get(*family)
-                    .and_then(|family| family.members.iter().copied().find(|member| member.pid == *pid)),
+                    .and_then(|family| family.members.iter().copied().find(|member| member.pid == pid)),
                 RowState::Zombie | RowState::Kernel => None,
             };
             if let (Some(member), Some(members)) = (member, members.get_mut(*family)) {
@@ -332,12 +339,12 @@ impl<'pass> Work<'pass> {
     }
 
     fn depth_within(&self, member: ProcessId, root: &ProcessId) -> usize {
-        let family = self.family_of.get(&member.pid);
+        let family = self.family_of.get(member.pid);
         let Some(row) = self.table.get(member.pid) else { return 0 };
         self.table
             .ancestors(row)
             .take_while(|ancestor| ancestor.pid != root.pid || ancestor.start_ticks == root.start_ticks)
-            .take_while(|ancestor| self.family_of.get(&ancestor.pid) == family)
+            .take_while(|ancestor| self.family_of.get(ancestor.pid) == family)
             .count()
     }
 }

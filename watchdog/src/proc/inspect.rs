@@ -6,7 +6,6 @@
 use proc_identity::ProcError;
 
 use super::assemble::Look;
-use super::container;
 use super::hint::{CoreHint, Roles};
 use super::lineage::{self, Host};
 use super::scan::Collector;
@@ -94,7 +93,7 @@ impl Collector {
         }
         drop(detail.read_command(&mut self.reader, &self.settings.patterns));
         let ns_pids = detail.ns_pids(&mut self.reader).unwrap_or_default().to_vec();
-        let container = container::of(detail.cgroup(&mut self.reader));
+        let container = detail.container(&mut self.reader);
         let cookie = detail
             .locks(&mut self.reader)
             .map_or(Cookie::Unreadable, |locks| locks.cookie().map_or(Cookie::None, Cookie::Run));

@@ -14,6 +14,7 @@ mod hiding;
 pub mod hint;
 pub mod inspect;
 pub mod lineage;
+mod marked;
 mod outlook;
 pub mod ownership;
 pub mod reader;

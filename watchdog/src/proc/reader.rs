@@ -145,6 +145,15 @@ impl Reader {
         self.root.births()
     }
 
+    /// The pid that was given out last: see [`ProcRoot::last_pid`].
+    ///
+    /// # Errors
+    /// As [`ProcRoot::last_pid`].
+    pub fn last_pid(&mut self) -> Result<i32, ProcError> {
+        self.counters.parts += 1;
+        self.root.last_pid()
+    }
+
     /// How many processes there are: see [`ProcRoot::processes`].
     ///
     /// # Errors

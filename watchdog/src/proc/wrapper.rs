@@ -7,6 +7,8 @@
 //! Invariant: an option that is not known is taken for a flag without a value. The worst that follows is a command
 //! that is not recognised here, and its own process is still matched by itself.
 
+use std::collections::VecDeque;
+
 use super::shape::{Words, basename};
 
 /// What a step through a command line found.
@@ -141,7 +143,6 @@ const WRAPPERS: &[Wrapper] = &[
         Command::ScriptOrModule,
     ),
     plain(&["timeout", "gtimeout"], &["-k", "--kill-after", "-s", "--signal"], 1),
-    runner(&["env"], &[], &["-u", "--unset", "-C", "--chdir", "-a", "--argv0"], Command::AfterAssignments),
     plain(&["nice"], &["-n", "--adjustment"], 0),
     plain(&["ionice"], &["-c", "--class", "-n", "--classdata"], 0),
     plain(&["chrt"], &["-T", "-P", "-D"], 1),
@@ -205,20 +206,6 @@ const DEBUGGERS: &[(&str, &[&str])] = &[("gdb", &["--args", "-args"]), ("lldb", 
 
 /// Python modules that run a module or a script given to them.
 const MODULE_WRAPPERS: &[(&str, &[&str], &[&str])] = &[
-    (
-        "coverage",
-        &["run"],
-        &[
-            "--source",
-            "--source-pkgs",
-            "--rcfile",
-            "--omit",
-            "--include",
-            "--concurrency",
-            "--context",
-            "--data-file",
-        ],
-    ),
     ("cProfile", &[], &["-o", "-s"]),
     ("profile", &[], &["-o", "-s"]),
     ("pdb", &[], &["-c"]),
@@ -227,6 +214,9 @@ const MODULE_WRAPPERS: &[(&str, &[&str], &[&str])] = &[
     ("memray", &["run"], &["-o", "--output"]),
     ("scalene", &[], &["--outfile"]),
 ];
+
+/// Wrappers that are Python packages: `python -m poetry run …` is `poetry run …`.
+const PACKAGES: &[&str] = &["coverage", "uv", "pipx", "poetry", "pipenv", "pdm", "tox", "hatch"];
 
 const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ash", "ksh", "mksh", "fish"];
 const SHELL_VALUED: &[&str] = &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"];
@@ -270,15 +260,23 @@ pub(super) fn step(words: &Words) -> Option<Inner> {
         let given = |word: &Vec<u8>| *word == b"-u" || *word == b"--user" || word.starts_with(b"--user=");
         rest.get(..options)?.iter().find(|word| given(word))?;
     }
-    WRAPPERS
-        .iter()
-        .filter(|wrapper| wrapper.names.contains(&name))
-        .find_map(|wrapper| unwrap_one(wrapper, rest))
+    if name == "env" {
+        return env(rest).map(Inner::Command);
+    }
+    by_name(name, rest)
+}
+
+fn by_name(name: &str, rest: &[Vec<u8>]) -> Option<Inner> {
+    let mut named = WRAPPERS.iter().filter(|wrapper| wrapper.names.contains(&name));
+    named.find_map(|wrapper| unwrap_one(wrapper, rest))
 }
 
 /// What a module that runs another one was told to run.
 pub(super) fn through_module(module: &[u8], arguments: &Words) -> Option<Inner> {
     let module = std::str::from_utf8(module).ok()?;
+    if PACKAGES.contains(&module) {
+        return by_name(module, arguments);
+    }
     let (_, subcommand, valued) = MODULE_WRAPPERS.iter().find(|(name, ..)| *name == module)?;
     let rest = behind_subcommand(arguments, subcommand, valued)?;
     script_or_module(rest, valued)
@@ -294,12 +292,6 @@ pub(super) fn is_python(name: &str) -> bool {
 
 fn unwrap_one(wrapper: &Wrapper, rest: &[Vec<u8>]) -> Option<Inner> {
     let rest = behind_subcommand(rest, wrapper.subcommand, wrapper.valued)?;
-    // `env -S "a b"`: the words come in one
-    if wrapper.command == Command::AfterAssignments
-        && let Some(split) = split_string(rest)
-    {
-        return Some(Inner::Command(split));
-    }
     match wrapper.command {
         Command::ScriptOrModule => return script_or_module(rest, wrapper.valued),
         Command::ProgramOrModule => {
@@ -318,10 +310,7 @@ fn unwrap_one(wrapper: &Wrapper, rest: &[Vec<u8>]) -> Option<Inner> {
         return simple_command(text).map(Inner::Command);
     }
     if wrapper.command == Command::AfterAssignments {
-        // `env -` is `env -i`
-        rest = rest.strip_prefix(&[b"-".to_vec()]).unwrap_or(rest);
-        let assignments = rest.iter().take_while(|word| is_assignment(word)).count();
-        rest = rest.get(assignments..)?;
+        rest = behind_assignments(rest);
     }
     let mut command = nonempty(rest)?;
     if wrapper.command == Command::Qualified
@@ -420,8 +409,60 @@ fn shell(words: &[Vec<u8>]) -> Option<Inner> {
     nonempty(rest).map(Inner::Script)
 }
 
+/// `env [options] [-] [A=B …] command …` (env(1)): short options in clusters, and `-S`, whose text stands for words
+/// that may be options again.
+fn env(words: &[Vec<u8>]) -> Option<Words> {
+    let mut rest: VecDeque<Vec<u8>> = words.iter().cloned().collect();
+    while rest.front().is_some_and(|word| word.first() == Some(&b'-')) {
+        let word = rest.pop_front()?;
+        if word == b"--" {
+            break;
+        }
+        if let Some(long) = word.strip_prefix(b"--") {
+            if let Some(text) = long.strip_prefix(b"split-string=") {
+                insert(&mut rest, text)?;
+            } else if long == b"split-string" {
+                let text = rest.pop_front()?;
+                insert(&mut rest, &text)?;
+            } else if [&b"unset"[..], b"chdir", b"argv0"].contains(&long) {
+                rest.pop_front();
+            }
+            continue;
+        }
+        // a lone `-` is `-i`, and has no letters
+        let Some(at) = word.iter().skip(1).position(|letter| b"uCaS".contains(letter)).map(|at| at + 1)
+        else {
+            continue;
+        };
+        let value = match word.get(at + 1..) {
+            Some(attached) if !attached.is_empty() => attached.to_vec(),
+            Some(_) | None => rest.pop_front()?,
+        };
+        if word.get(at) == Some(&b'S') {
+            insert(&mut rest, &value)?;
+        }
+    }
+    nonempty(behind_assignments(rest.make_contiguous()))
+}
+
+/// Puts the words of a text before the others.
+fn insert(rest: &mut VecDeque<Vec<u8>>, text: &[u8]) -> Option<()> {
+    split(text)?.into_iter().rev().for_each(|word| rest.push_front(word));
+    Some(())
+}
+
+fn behind_assignments(words: &[Vec<u8>]) -> &[Vec<u8>] {
+    let assignments = words.iter().take_while(|word| is_assignment(word)).count();
+    words.get(assignments..).unwrap_or_default()
+}
+
 /// The words of a command line that holds one plain command; `None` when the shell would do more than start it.
 fn simple_command(text: &[u8]) -> Option<Words> {
+    nonempty(behind_assignments(&split(text)?))
+}
+
+/// Words as a shell splits a plain command; `None` when there is more to it.
+fn split(text: &[u8]) -> Option<Words> {
     let mut words: Words = Vec::new();
     let mut word: Option<Vec<u8>> = None;
     let mut bytes = text.trim_ascii().iter().copied();
@@ -455,28 +496,7 @@ fn simple_command(text: &[u8]) -> Option<Words> {
         }
     }
     words.extend(word);
-    let assignments = words.iter().take_while(|word| is_assignment(word)).count();
-    words.drain(..assignments);
-    nonempty(&words)
-}
-
-fn split_string(words: &[Vec<u8>]) -> Option<Words> {
-    let at = words.iter().take_while(|word| is_option(word)).position(|word| {
-        word == b"-S"
-            || word == b"--split-string"
-            || word.starts_with(b"-S")
-            || word.starts_with(b"--split-string=")
-    })?;
-    let flag = words.get(at)?;
-    let (text, behind) = if flag == b"-S" || flag == b"--split-string" {
-        (words.get(at + 1)?.as_slice(), words.get(at + 2..)?)
-    } else {
-        let cut = if flag.starts_with(b"-S") { 2 } else { b"--split-string=".len() };
-        (flag.get(cut..)?, words.get(at + 1..)?)
-    };
-    let mut split = simple_command(text)?;
-    split.extend_from_slice(behind);
-    Some(split)
+    Some(words)
 }
 
 fn skip_options<'words>(words: &'words [Vec<u8>], valued: &[&str]) -> &'words [Vec<u8>] {

@@ -1,5 +1,7 @@
 //! `derive` over small worlds: one story a rule.
 
+use std::sync::Arc;
+
 use orch_contract::{
     CoreState, Lease, LeaseOwner, ObservationDocument, ProcessKind, ProcessRef, RunningJob, SupervisedTree,
 };
@@ -67,7 +69,7 @@ fn proc(families: Vec<Family>, runs: Vec<RunUse>) -> Collected<ProcObservation> 
 
 fn heard(document: &ObservationDocument, at_ms: i64) -> CoreSight {
     let document = ObservationDocument { generated_at_ms: at_ms, ..document.clone() };
-    CoreSight::Heard(Box::new(CoreObservation { document, received_at_ms: at_ms }))
+    CoreSight::Heard(Arc::new(CoreObservation { document, received_at_ms: at_ms }))
 }
 
 /// One tick; ownership is whatever `judge` says.

@@ -51,7 +51,7 @@ impl Unread {
 
 /// Opens a regular file for reading. A pipe, a device or a link in its place is refused: opening a
 /// pipe would wait for a writer, and a save would replace the link and not what it points to.
-pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     refuse_strange(OpenOptions::new().read(true).custom_flags(careful()).open(path)?)
 }
 

@@ -6,6 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -280,7 +281,7 @@ impl Watch {
             document: ObservationDocument { generated_at_ms: self.now_ms, ..document.clone() },
             received_at_ms: self.now_ms,
         });
-        let core = heard.clone().map_or(CoreSight::Off, |heard| CoreSight::Heard(Box::new(heard)));
+        let core = heard.clone().map_or(CoreSight::Off, |heard| CoreSight::Heard(Arc::new(heard)));
         let observation =
             Observation { at_ms: self.now_ms, proc: Collected::Fresh(proc), core, host: Collected::Off };
         let open: Vec<CaseKey> = self.alerts.open().map(|(key, _)| key.clone()).collect();

@@ -4,6 +4,7 @@
 //! takes what it is told, the other is away most of the time. It measures nothing.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use orch_contract::ObservationDocument;
 use orch_watchdog::cases::{Policy, decide};
@@ -110,7 +111,7 @@ impl Soak {
         assert!(matches!(proc, Collected::Fresh(_)), "{proc:?}");
         self.document.generated_at_ms = now_ms;
         let heard = CoreObservation { document: self.document.clone(), received_at_ms: now_ms };
-        let core = CoreSight::Heard(Box::new(heard.clone()));
+        let core = CoreSight::Heard(Arc::new(heard.clone()));
         let observation = Observation { at_ms: now_ms, proc, core, host: Collected::Off };
         let open: Vec<CaseKey> = self.state.alerts.open().map(|(key, _)| key.clone()).collect();
         let context = Context {

@@ -114,6 +114,14 @@ impl Ledger {
         });
     }
 
+    /// Takes up what an earlier life told: an end that it may not have got through is told again.
+    pub fn take_up(&mut self, old: Self) {
+        let unknown = |row: &Row| !self.rows.iter().any(|own| own.labels == row.labels);
+        let rows: Vec<Row> = old.rows.into_iter().filter(unknown).collect();
+        self.rows.extend(rows);
+        self.rows.truncate(ROWS_MAX);
+    }
+
     /// Whether there is nothing to tell.
     #[must_use]
     pub fn is_empty(&self) -> bool {

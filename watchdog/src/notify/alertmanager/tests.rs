@@ -106,6 +106,21 @@ fn an_end_is_told_until_it_was_taken_and_once_more_for_clocks_that_differ() {
 }
 
 #[test]
+fn an_end_of_a_state_that_was_taken_up_late_is_told() {
+    let mut earlier = World::new();
+    earlier.tick(&[(1, WARNING), (2, WARNING)], T0);
+    earlier.told(T0, false);
+    earlier.tick(&[(2, WARNING)], T0 + 10_000);
+    let told = earlier.told(T0 + 10_000, false);
+    assert_eq!(told, rows(&[("job-1", "warning", "ended 10000"), ("job-2", "warning", "fires")]));
+    let mut world = World::new();
+    world.tick(&[(2, WARNING)], T0 + 20_000);
+    world.told(T0 + 20_000, false);
+    world.ledger.take_up(earlier.ledger);
+    assert_eq!(world.told(T0 + 20_000, false), told, "each once");
+}
+
+#[test]
 fn an_alert_and_its_end_that_were_both_unsent_are_told_as_over() {
     let mut world = World::new();
     world.tick(&[(1, WARNING)], T0);

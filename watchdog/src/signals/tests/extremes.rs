@@ -1,5 +1,7 @@
 //! Documents with impossible numbers: no panic, no wrapped age, no false recovery.
 
+use std::sync::Arc;
+
 use orch_contract::{
     ActorTick, GateFailure, GateRunning, OpenTask, QueuedJob, Standing, TimeoutEntry, WaitsForKind,
     WebhookSource,
@@ -210,7 +212,7 @@ proptest! {
             let document = changed(&full(), |index, _| written.get(index).copied().flatten());
             world.proc = watched(500 + tick as u64);
             let received_at_ms = world.now + TICK;
-            let core = CoreSight::Heard(Box::new(CoreObservation { document, received_at_ms }));
+            let core = CoreSight::Heard(Arc::new(CoreObservation { document, received_at_ms }));
             for notice in world.notices(core) {
                 for locale in Locale::ALL {
                     let voice = Voice { host: "h".into(), runbook_url: None, locale };

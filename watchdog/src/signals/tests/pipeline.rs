@@ -1,5 +1,7 @@
 //! Thresholds of the signals that are derived from the core's document.
 
+use std::sync::Arc;
+
 use orch_contract::{ActorTick, DataDirectory, OpenTask, QueuedJob, RepoSlots, Standing, WaitsForKind};
 
 use super::stories::{HOUR, queued, room, task};
@@ -210,7 +212,7 @@ fn polls(times: &[(i64, i64)], periods_ms: &[i64]) -> Vec<DegradedCause> {
         document.actors =
             periods_ms.iter().map(|period| actor(*period, Some(document.generated_at_ms))).collect();
         let received_at_ms = NOW + ours * 1_000;
-        let core = CoreSight::Heard(Box::new(CoreObservation { document, received_at_ms }));
+        let core = CoreSight::Heard(Arc::new(CoreObservation { document, received_at_ms }));
         let observation =
             Observation { at_ms: received_at_ms, proc: Collected::Off, core, host: Collected::Off };
         let states = tick(&observation, &mut memory, None, &[], &owned);
