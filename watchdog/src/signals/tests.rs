@@ -72,6 +72,14 @@ fn heard(document: &ObservationDocument, at_ms: i64) -> CoreSight {
     CoreSight::Heard(Arc::new(CoreObservation { document, received_at_ms: at_ms }))
 }
 
+/// The state is on its disk.
+const SAVED: Saving = Saving { fault: None, proven: true };
+
+/// Nothing was heard, nothing is open, nothing waits, and every family is owned.
+fn context(thresholds: &Thresholds) -> Context<'_> {
+    Context { last_heard: None, open: &[], channels: &[], saving: &SAVED, thresholds, judge: &owned }
+}
+
 /// One tick; ownership is whatever `judge` says.
 fn tick(
     observation: &Observation,
@@ -81,18 +89,7 @@ fn tick(
     judge: &Judge<'_>,
 ) -> Vec<SignalState> {
     let thresholds = thresholds();
-    derive(
-        observation,
-        &Context {
-            last_heard,
-            open,
-            channels: &[],
-            saving: &Saving { fault: None, proven: true },
-            thresholds: &thresholds,
-            judge,
-        },
-        memory,
-    )
+    derive(observation, &Context { last_heard, open, judge, ..context(&thresholds) }, memory)
 }
 
 fn owned(_: &Family, _: CoreWord<'_>) -> Judged {
@@ -475,14 +472,7 @@ fn a_signal_that_was_switched_off_ends_its_cases() {
         host: Collected::Off,
     };
     let open = [key];
-    let context = Context {
-        last_heard: None,
-        open: &open,
-        channels: &[],
-        saving: &Saving { fault: None, proven: true },
-        thresholds: &thresholds,
-        judge: &owned,
-    };
+    let context = Context { open: &open, ..context(&thresholds) };
     let states = derive(&observation, &context, &mut Memory::default());
     assert_eq!(words(&states, SignalKind::CoreDown), ["gone: SwitchedOff"]);
 }

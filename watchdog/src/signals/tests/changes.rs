@@ -140,14 +140,7 @@ fn why_a_channel_fails_is_told_though_it_is_not_parked() {
     let observation =
         Observation { at_ms: NOW, proc: Collected::Off, core: CoreSight::Off, host: Collected::Off };
     let thresholds = thresholds();
-    let context = Context {
-        last_heard: None,
-        open: &[],
-        channels: &channels,
-        saving: &Saving { fault: None, proven: true },
-        thresholds: &thresholds,
-        judge: &owned,
-    };
+    let context = Context { channels: &channels, ..context(&thresholds) };
     let states = derive(&observation, &context, &mut Memory::default());
     let facts = states.iter().find_map(|state| match state {
         SignalState::Active(Finding { facts: Facts::Channel(facts), .. }) => Some(facts.clone()),

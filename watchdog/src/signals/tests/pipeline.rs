@@ -21,14 +21,7 @@ fn with(
     let at_ms = document.generated_at_ms;
     let core = heard(document, at_ms);
     let observation = Observation { at_ms, proc: Collected::Off, core, host: Collected::Off };
-    let context = Context {
-        last_heard: None,
-        open: &[],
-        channels: &[],
-        saving: &Saving { fault: None, proven: true },
-        thresholds,
-        judge: &owned,
-    };
+    let context = context(thresholds);
     words(&derive(&observation, &context, memory), signal)
 }
 

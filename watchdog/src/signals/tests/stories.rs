@@ -33,7 +33,7 @@ impl World {
             now: NOW,
             thresholds: thresholds(),
             channels: Vec::new(),
-            saving: Saving { fault: None, proven: true },
+            saving: SAVED,
             host: Collected::Off,
             proc: Collected::Off,
             state: AlertState::default(),
@@ -418,7 +418,7 @@ fn a_new_life_takes_no_state_for_saved_before_it_has_saved_one() {
         assert_eq!(world.tick(signal, CoreSight::Off), Vec::<String>::new());
         assert_eq!(world.firing(signal), 1, "it was never over");
     }
-    world.saving = Saving { fault: None, proven: true };
+    world.saving = SAVED;
     assert_eq!(world.tick(signal, CoreSight::Off), ["recovered: it is saved again"]);
 }
 
@@ -468,14 +468,7 @@ fn a_channel_is_never_told_of_its_own_failure_nor_of_its_end() {
         Observation { at_ms: NOW, proc: Collected::Off, core: CoreSight::Off, host: pressed(99.0) };
     let channels = [backlog(Channel::Telegram, Some(NOW - HOUR))];
     let thresholds = thresholds();
-    let context = Context {
-        last_heard: None,
-        open: &[],
-        channels: &channels,
-        saving: &Saving { fault: None, proven: true },
-        thresholds: &thresholds,
-        judge: &owned,
-    };
+    let context = Context { channels: &channels, ..context(&thresholds) };
     let states = derive(&observation, &context, &mut memory);
     for state in states {
         let SignalState::Active(finding) = state else { continue };
