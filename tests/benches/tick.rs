@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p orch-tests --bench tick [-- N…]` starts N idle processes (1,000, then 5,000) and prints CPU time a pass,
 //! medians of one run with pauses in between as in life, once in peace and once while 50 processes a second come and
-//! go. It asserts nothing: ratios are for people to read.
+//! go; the rotation, the poll of the core and the write of the state have lines of their own. It asserts nothing: ratios are for
+//! people to read.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot start has nothing to say")]
 
@@ -12,9 +13,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use orch_tests::crowd::{Churn, Crowd};
-use orch_watchdog::observe::Collected;
+use orch_tests::documents;
+use orch_tests::fake_core::{CoreBehaviour, FakeCore};
+use orch_watchdog::clock;
+use orch_watchdog::core_view::ReadOnlyClient;
+use orch_watchdog::host;
+use orch_watchdog::observe::{Collected, CoreSight};
 use orch_watchdog::proc::shape::Pattern;
 use orch_watchdog::proc::{Collector, CollectorSettings};
+use orch_watchdog::store::{Durable, Store};
+use orch_watchdog::trust::Trust;
 use proc_identity::ProcRoot;
 use proc_identity::host::Clocks;
 use rustix::time::{ClockId, clock_gettime};
@@ -174,6 +182,36 @@ fn steady(refresh_ms: i64) -> f64 {
     median(|at| drop(collector.pass(&later(start, 6 + at), None)))
 }
 
+/// A poll of a core that has nothing to do, over a connection that is kept: the client's half.
+fn core_poll() -> f64 {
+    let serving = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let serving = serving.expect("a runtime for the core");
+    let document = CoreBehaviour::Document(Box::new(documents::idle(clock::wall_ms())));
+    let core = serving.block_on(FakeCore::start(document, None)).expect("a core");
+    let client = ReadOnlyClient::new(&core.url(), None, Duration::from_secs(5), &Trust::default());
+    let client = client.expect("a client");
+    let polling = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let poll = |_| {
+        let sight = polling.block_on(client.poll(clock::wall_ms));
+        assert!(matches!(sight, CoreSight::Heard(_)), "{sight:?}");
+    };
+    poll(0);
+    median(poll)
+}
+
+/// A write of the state, `fsync` included, as it is with ten families. It happens when something is told or a family comes
+/// or goes, on a thread of its own.
+fn state_write() -> f64 {
+    let _matched = Crowd::start(10, 10).expect("a crowd");
+    let mut collector = collector(REFRESH_MS);
+    drop(collector.pass(&Clocks::now(), None));
+    assert!(collector.memory().families.len() >= 10, "the families were seen");
+    let state = Durable { proc: Some(collector.memory().clone()), ..Durable::default() };
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Store::open(folder.path(), 0).expect("a state directory").store;
+    median(|_| store.save(&state, 0).expect("saved"))
+}
+
 fn main() {
     let asked: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
     let sizes = if asked.is_empty() { PROCESSES.to_vec() } else { asked };
@@ -200,6 +238,8 @@ fn table(size: usize) {
     let bare_churned = median(|_| root.list_pids(&mut pairs).expect("a listing"));
     let churned = steady(REFRESH_MS);
     drop((churn, crowd));
+    let (polled, looked) = (core_poll(), median(|_| drop(host::look(Path::new("/proc")))));
+    let written = state_write();
 
     let mut out = stdout().lock();
     writeln!(
@@ -224,6 +264,9 @@ fn table(size: usize) {
     row("steady tick with the rotation", with_rotation);
     row("bare directory pass, 50 processes a second", bare_churned);
     row("steady tick with the rotation, 50 processes a second", churned);
+    row("poll of the core", polled);
+    row("look at pressure and memory of the host", looked);
+    row("write of the state, when something is told", written);
     row("cold pass: self-test, stat and cmdline of all", cold);
     row("C, stat and cmdline of all", c);
     row("Python stdlib, stat and cmdline of all", python);
