@@ -3,9 +3,12 @@
 //! Counts of lines, never rounded percents. A report without measured lines is "could not check",
 //! not 100 %.
 
+use std::path::Path;
+
 use orch_contract::ProcessKind;
 use serde::Deserialize;
 
+use super::report::read_below;
 use super::{Looked, commands};
 use crate::{
     chain::chain,
@@ -61,8 +64,10 @@ pub(super) async fn coverage(
         };
         return Ok(Looked { verdict, run });
     }
-    let report = end.checkout.path().join(&configured.report);
-    let counts = match read_report(&report, configured.format) {
+    let (root, path, format) = (end.checkout.path().to_owned(), configured.report.clone(), configured.format);
+    // a slow disk or a large report must not hold the other tasks up
+    let read = tokio::task::spawn_blocking(move || read_report(&root, &path, format)).await;
+    let counts = match read.unwrap_or_else(|error| Err(format!("read the report: {error}"))) {
         Ok(counts) => counts,
         Err(detail) => {
             return Ok(Looked { verdict: Verdict::Infra { class: InfraClass::Other, detail }, run });
@@ -90,16 +95,12 @@ fn judge(counts: LineCounts, baseline: Option<(String, LineCounts)>, tolerance_m
     }
 }
 
-fn read_report(path: &std::path::Path, format: CoverageFormat) -> Result<LineCounts, String> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let size = std::fs::metadata(path).map_err(|error| format!("no report {name}: {error}"))?.len();
-    if size > REPORT_MAX_BYTES {
-        return Err(format!("{name} is larger than {REPORT_MAX_BYTES} bytes"));
-    }
-    let text = std::fs::read(path).map_err(|error| format!("read {name}: {error}"))?;
-    match format {
-        CoverageFormat::CoveragePyJson => parse_coverage_py(&text).map_err(|what| format!("{name}: {what}")),
-    }
+fn read_report(root: &Path, path: &Path, format: CoverageFormat) -> Result<LineCounts, String> {
+    let text = read_below(root, path, REPORT_MAX_BYTES)?;
+    let counts = match format {
+        CoverageFormat::CoveragePyJson => parse_coverage_py(&text),
+    };
+    counts.map_err(|what| format!("{}: {what}", path.display()))
 }
 
 /// Reads totals of a coverage.py report.

@@ -11,6 +11,7 @@ pub(crate) mod classify;
 mod commands;
 mod coverage;
 mod landed;
+mod report;
 mod staging;
 
 pub(crate) use commands::{judge_ci, run as run_in_checkout};
