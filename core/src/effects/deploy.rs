@@ -4,6 +4,8 @@
 //! supervisor of the deploy command left behind: a command that ended well has started the deploy, one
 //! that was cut off may have, and neither is started again. A command outlives its core and is not
 //! swept: its end is waited for.
+//!
+//! Invariant: the deploy of this very program is never started here (`ORCH_SELF_REPO`).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -148,6 +150,20 @@ async fn begun(engine: &Engine, row: &TaskRow) -> Result<Begun, String> {
     }
 }
 
+/// Whether a deploy would replace this very program (`ORCH_SELF_REPO`). It has to be somebody else's hand: who stops the
+/// core ends whatever the core runs.
+pub(crate) fn is_of_this_program(engine: &Engine, site: &Site) -> bool {
+    engine.config.self_repo.as_deref() == Some(site.project.name.as_str())
+}
+
+/// What whoever deploys this program has to do.
+pub(crate) fn by_hand(site: &Site, revision: &str) -> String {
+    let command = site.project.deploy.as_ref().map_or_else(String::new, |deploy| {
+        format!(" (ORCH_REVISION={revision} {})", deploy.cmd.words().join(" "))
+    });
+    format!("this core deploys no new version of itself: deploy {revision} from outside{command}")
+}
+
 fn started(revision: &str, run: RunId) -> String {
     format!("deploy of {revision} started (run {run})")
 }
@@ -156,6 +172,9 @@ pub(super) async fn act(engine: &Engine, site: &Site, row: &TaskRow) -> EffectOu
     let (Some(deploy), Some(merged)) = (&site.project.deploy, &row.task.merged) else {
         return EffectOutcome::Failed("nothing to deploy".to_owned());
     };
+    if is_of_this_program(engine, site) {
+        return EffectOutcome::Done(format!("handed over: {}", by_hand(site, merged)));
+    }
     let order = Order {
         kind: ProcessKind::Deploy,
         argv: deploy.cmd.words(),

@@ -11,7 +11,7 @@ mod image;
 mod merge;
 mod ratchet;
 
-pub(crate) use deploy::{Health, health};
+pub(crate) use deploy::{Health, by_hand, health, is_of_this_program};
 pub(crate) use image::{ImageOf, image_of};
 pub(crate) use merge::pr_number;
 

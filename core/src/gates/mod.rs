@@ -23,7 +23,7 @@ use crate::{
         task::Candidate,
         verdict::{GateKind, InfraClass, Verdict, Waitee},
     },
-    effects::{Health, ImageOf, health, image_of},
+    effects::{Health, ImageOf, by_hand, health, image_of, is_of_this_program},
     engine::{Engine, EngineError, Site},
     failpoint::{Plant, planted},
     guards::Guard,
@@ -274,6 +274,12 @@ async fn deployed(engine: &Engine, site: &Site, row: &TaskRow) -> Verdict {
         Health::Unhealthy(why) => format!("not healthy: {why}"),
         Health::CannotTell(why) => format!("the health command could not be asked: {why}"),
     };
+    let who = Waitee::Deploy { name: merged.clone() };
+    if is_of_this_program(engine, site) {
+        // a person or a unit outside deploys it when they think fit, and the core that starts then asks again
+        let reason = format!("{}; {state}", by_hand(site, merged));
+        return Verdict::Wait { reason, who, until_ms: None };
+    }
     let until_ms = row.task.stage_since_ms.saturating_add(site.project.limits(&engine.config).deploy_ms);
     // an operator's retry gives the deploy its time anew
     let until_ms = until_ms.max(match row.task.standing {
@@ -289,7 +295,7 @@ async fn deployed(engine: &Engine, site: &Site, row: &TaskRow) -> Verdict {
     if engine.clock.now_ms() > until_ms {
         return Verdict::Red { findings: vec![format!("{merged} is not deployed in time: {state}")] };
     }
-    Verdict::Wait { reason: state, who: Waitee::Deploy { name: merged.clone() }, until_ms: Some(until_ms) }
+    Verdict::Wait { reason: state, who, until_ms: Some(until_ms) }
 }
 
 /// Whether a later revision that contains ours took its place.

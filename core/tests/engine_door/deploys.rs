@@ -197,3 +197,25 @@ async fn a_deploy_that_ran_out_of_its_time_parks_with_a_way_out_and_is_not_start
     assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
     world.assert_done_once(1).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_itself_is_deployed_by_somebody_else_and_the_next_core_finds_it_done() {
+    let mut world =
+        World::at_the_edge(1, Setup { settings: &[("ORCH_SELF_REPO", "sample")], ..Setup::default() }).await;
+    world.prepared(1).await;
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Deploy });
+    let merged = world.task(1).await.merged.unwrap();
+    assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["done"]);
+    assert_eq!(world.lines("deploys"), Vec::<String>::new(), "its command was not started");
+    let waits = world.advance(1).await;
+    assert!(matches!(&waits, Outcome::Waiting { who: Waitee::Deploy { .. }, .. }), "{waits:?}");
+    let Standing::Waiting { reason, until_ms, .. } = world.task(1).await.standing else { panic!() };
+    assert!(reason.contains(&format!("deploy {merged} from outside")), "{reason}");
+    assert_eq!(until_ms, None, "nobody is late");
+    // whoever does it restarts the core
+    world.put("deployed", &merged);
+    world.crash().await;
+    recovery::recover(&world.engine).await.unwrap();
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
+    assert_eq!(world.lines("deploys"), Vec::<String>::new());
+}
