@@ -5,6 +5,7 @@
 //! else is rim.
 
 pub mod actors;
+pub mod agents;
 pub mod chain;
 mod chat;
 pub mod cli;
