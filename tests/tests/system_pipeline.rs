@@ -58,6 +58,30 @@ async fn a_work_item_is_merged_by_a_merge_deployed_once_and_done() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_told_what_to_do_in_the_words_of_its_target_branch() -> Result<()> {
+    let mut stack = Stack::describe().build()?;
+    let api = stack.start_core().await?;
+    let folder = tempfile::tempdir()?;
+    let checkout = folder.path().join("checkout");
+    let bare = stack.sample().bare("sample");
+    git(&bare, &["worktree", "add", &checkout.display().to_string(), "main"])?;
+    let own = checkout.join(".orch/prompts");
+    fs::create_dir_all(&own)?;
+    fs::write(own.join("analyst.md"), "In our words, {{ role }}.\n{% include \"shipped/rules.md\" %}")?;
+    git(&checkout, &["add", ".orch"])?;
+    git(&checkout, &["commit", "-q", "-m", "our prompt"])?;
+    git(&bare, &["worktree", "remove", "--force", &checkout.display().to_string()])?;
+    pipeline::submit(&api, "SAMPLE-1", "sample", "Show a duration as a clock").await?;
+    await_person(&api, "SAMPLE-1").await?;
+    let prompt = fs::read_to_string(stack.data().join("prompts/SAMPLE-1.md"))?;
+    assert!(prompt.starts_with("In our words, analyst.\n"), "{prompt}");
+    for words in ["SAMPLE-1: Show a duration as a clock", "docs/work-items/SAMPLE-1/01-brief.md"] {
+        assert!(prompt.contains(words), "{words}\n{prompt}");
+    }
+    stack.stop_core()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_does_what_the_api_does() -> Result<()> {
     let mut stack = Stack::describe().build()?;
     let api = stack.start_core().await?;

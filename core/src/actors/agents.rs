@@ -9,10 +9,12 @@ use super::{
     settle::{RunFacts, settle_run},
 };
 use crate::{
+    agents::prompt::{self, PromptError, PromptFacts},
     chain::chain,
     domain::{actor::Actor, artifact::artifacts_dir, job::JobStatus},
     engine::{Engine, EngineError, Site},
     failpoint::{self, Point},
+    git::RepoPath,
     process::{Cookie, LiveRun},
     projects::AgentProgram,
     runs::{Order, RunError, Watch},
@@ -36,8 +38,14 @@ enum StartError {
     Git(#[from] crate::git::GitError),
     #[error("name the branch")]
     Name(#[from] crate::git::NameError),
-    #[error("write the findings")]
-    Findings(#[source] std::io::Error),
+    #[error("write {what} of the agent")]
+    Papers {
+        what: &'static str,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("make the prompt")]
+    Prompt(#[from] PromptError),
     #[error("take the cookie")]
     Cookie(#[from] crate::process::CookieError),
     #[error(transparent)]
@@ -120,7 +128,8 @@ async fn start(
     }
     // the job is the only open one of its task, and its last agent is gone: nobody works there now
     let worktree = site.repo.ensure_worktree(&branch, engine.clock.now_ms()).await?;
-    let order = order(engine, site, &row, job, worktree.path().to_owned())?;
+    let prompt = prompt(site, &row, job).await?;
+    let order = order(engine, site, &row, job, worktree.path().to_owned(), &prompt)?;
     let cookie = Cookie::try_from(claimed.cookie)?;
     let running = engine.runs.start(watched, cookie, &order).await?;
     failpoint::hit(Point::JobAfterGo, job.role.as_str());
@@ -130,18 +139,41 @@ async fn start(
     Ok(running)
 }
 
+/// What the agent is asked to do, by the words of the target branch.
+async fn prompt(site: &Site, row: &TaskRow, job: &JobRow) -> Result<String, StartError> {
+    let path = RepoPath::parse(&prompt::own_template(job.role))?;
+    let own = match site.repo.target_head().await? {
+        Some(head) => site.repo.show_file(&head, &path).await?,
+        None => None,
+    };
+    let task = &row.task;
+    let facts = PromptFacts {
+        key: task.key.to_string(),
+        title: task.title.clone(),
+        body: task.body.clone(),
+        attempt: job.attempt,
+        target_branch: site.project.target_branch.clone(),
+        findings: task.findings.clone(),
+    };
+    Ok(prompt::render(job.role, &facts, own.as_deref())?)
+}
+
 fn order(
     engine: &Engine,
     site: &Site,
     row: &TaskRow,
     job: &JobRow,
     worktree: PathBuf,
+    prompt: &str,
 ) -> Result<Order, StartError> {
     let project = &site.project;
     let AgentProgram::Command(argv) = &project.agents.of(job.role).program;
     let task = &row.task;
-    let findings = engine.config.data_dir.join("findings").join(format!("{}.md", task.key));
-    write_findings(&findings, &task.findings).map_err(StartError::Findings)?;
+    let paper = |folder: &str| engine.config.data_dir.join(folder).join(format!("{}.md", task.key));
+    let unwritten = |what| move |source| StartError::Papers { what, source };
+    let (findings, prompt_file) = (paper("findings"), paper("prompts"));
+    write_findings(&findings, &task.findings).map_err(unwritten("the findings"))?;
+    write_paper(&prompt_file, prompt).map_err(unwritten("the prompt"))?;
     let pairs = [
         ("ORCH_WORK_ITEM", task.key.to_string()),
         ("ORCH_TITLE", task.title.clone()),
@@ -152,6 +184,7 @@ fn order(
         ("ORCH_WORKTREE", worktree.display().to_string()),
         ("ORCH_ARTIFACTS_DIR", artifacts_dir(task.key.as_str())),
         ("ORCH_FINDINGS_FILE", findings.display().to_string()),
+        ("ORCH_PROMPT_FILE", prompt_file.display().to_string()),
         ("ORCH_TARGET_BRANCH", project.target_branch.clone()),
     ];
     Ok(Order {
@@ -171,10 +204,14 @@ fn write_findings(path: &std::path::Path, findings: &[String]) -> std::io::Resul
             Ok(()) | Err(_) => Ok(()),
         };
     }
+    let text: String = findings.iter().map(|finding| format!("- {finding}\n")).collect();
+    write_paper(path, &text)
+}
+
+fn write_paper(path: &std::path::Path, text: &str) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let text: String = findings.iter().map(|finding| format!("- {finding}\n")).collect();
     std::fs::write(path, text)
 }
 

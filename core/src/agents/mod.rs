@@ -3,3 +3,4 @@
 //! Pure: bytes and exit codes in, words out. Runs are started and watched elsewhere (`runs`, `actors::agents`).
 
 pub mod claude;
+pub mod prompt;

@@ -30,6 +30,7 @@ const FOREIGN: &[&str] = &[
     "ORCH_ATTEMPT",
     "ORCH_BODY",
     "ORCH_FINDINGS_FILE",
+    "ORCH_PROMPT_FILE",
     "ORCH_REVISION",
     "ORCH_ROLE",
     "ORCH_STAGE",
