@@ -143,12 +143,28 @@ fn here(memory: &[FamilyMemory]) -> impl Iterator<Item = (usize, &FamilyMemory)>
     memory.iter().enumerate().filter(|(_, family)| !family.elsewhere)
 }
 
+/// Members that ended by now, or before: while somebody else has their pid, a session or group of that id is not theirs.
+fn dead_leaders(table: &Table, memory: &[FamilyMemory]) -> MarkedMap<(u64, usize)> {
+    let mut dead = MarkedMap::new();
+    for (at, family) in here(memory) {
+        for leader in family.leaders.iter().chain(&family.members).chain(std::iter::once(&family.root)) {
+            if table.get(leader.pid).is_none_or(|row| row.start_ticks == leader.start_ticks) {
+                dead.insert(leader.pid, (leader.start_ticks, at));
+            }
+        }
+    }
+    dead
+}
+
 struct Work<'pass> {
     table: &'pass Table,
     memory: &'pass [FamilyMemory],
     /// Roots of new families, behind the remembered ones.
     new: Vec<ProcessId>,
     family_of: MarkedMap<usize>,
+    /// Members of remembered families that ended, by pid: when they started, and their family. Whoever stands in a session
+    /// or a group of theirs was started by the family.
+    dead_leaders: MarkedMap<(u64, usize)>,
 }
 
 impl<'pass> Work<'pass> {
@@ -162,7 +178,7 @@ impl<'pass> Work<'pass> {
                 }
             }
         }
-        Self { table, memory, new: Vec::new(), family_of }
+        Self { table, memory, new: Vec::new(), family_of, dead_leaders: dead_leaders(table, memory) }
     }
 
     /// Gives every matched process a family: that of its highest matched or placed ancestor, or a new one.
@@ -190,7 +206,8 @@ impl<'pass> Work<'pass> {
                 }
             }
             let family = placed
-                .or_else(|| if candidate.worker && top.pid == row.pid { self.late_worker(row) } else { None })
+                .or_else(|| self.by_leader(top))
+                .or_else(|| if top.pid == row.pid { self.late(row, candidate.worker) } else { None })
                 .unwrap_or_else(|| {
                     self.new.push(top.id());
                     self.memory.len() + self.new.len() - 1
@@ -200,19 +217,25 @@ impl<'pass> Work<'pass> {
         }
     }
 
-    /// A worker that was re-parented before anybody saw it below its controller: it joins where its group is the
-    /// root's and the group's leader is dead.
-    fn late_worker(&self, row: &Row) -> Option<usize> {
+    /// Who was re-parented before anybody saw it below its controller: it joins where its group is the root's and the
+    /// group's leader is dead. A worker cannot be a run of its own; whoever looks like one must also stand in the root's
+    /// session without a parent there, as the forked copy of a controller does that died before the next look.
+    fn late(&self, row: &Row, worker: bool) -> Option<usize> {
         if self.table.get(row.pgid).is_some_and(|leader| leader.state != RowState::Zombie) {
             return None;
         }
-        let remembered = here(self.memory).find(|(_, family)| {
-            family.root_pgid == row.pgid && family.members.iter().any(|member| self.table.alive(*member))
-        });
+        let left_over = |family: &FamilyMemory| {
+            family.root_sid == row.sid
+                && family.root.start_ticks <= row.start_ticks
+                && left_its_session(self.table, row)
+        };
+        let remembered = here(self.memory)
+            .find(|(_, family)| family.root_pgid == row.pgid && (worker || left_over(family)));
         remembered.map(|(at, _)| at).or_else(|| {
             let same_group =
                 |root: &ProcessId| self.table.get(root.pid).is_some_and(|root| root.pgid == row.pgid);
-            self.new.iter().position(same_group).map(|at| self.memory.len() + at)
+            let found = self.new.iter().position(same_group).filter(|_| worker);
+            found.map(|at| self.memory.len() + at)
         })
     }
 
@@ -236,44 +259,35 @@ impl<'pass> Work<'pass> {
         }
     }
 
-    /// The id of a session or of a group is the pid of whoever made it.
     fn join_by_leader(&mut self) {
-        let mut dead_leaders: MarkedMap<(u64, usize)> = MarkedMap::new();
-        for (at, family) in here(self.memory) {
-            // a member that is gone since the last pass may have led something, too
-            let led = family.leaders.iter().chain(&family.members).chain(std::iter::once(&family.root));
-            for leader in led {
-                // while somebody else has the pid, the group is not this leader's any more
-                if self.table.get(leader.pid).is_none_or(|row| row.start_ticks == leader.start_ticks) {
-                    dead_leaders.insert(leader.pid, (leader.start_ticks, at));
-                }
-            }
-        }
         let mut joining = Vec::new();
         for row in self.table.rows() {
-            let may_join = |leader| self.family_of.may_have(leader) || dead_leaders.may_have(leader);
-            if !(may_join(row.sid) || may_join(row.pgid))
-                || row.state != RowState::Alive
-                || self.family_of.has(row.pid)
+            let led = |leader| self.family_of.may_have(leader) || self.dead_leaders.may_have(leader);
+            if (led(row.sid) || led(row.pgid))
+                && row.state == RowState::Alive
+                && !self.family_of.has(row.pid)
+                && let Some(family) = self.by_leader(row)
             {
-                continue;
-            }
-            let by_leader = [row.sid, row.pgid].into_iter().filter(|leader| *leader > 1).find_map(|leader| {
-                let dead = dead_leaders.get(leader).filter(|(start, _)| *start <= row.start_ticks);
-                let live = || {
-                    let family = self.family_of.get(leader)?;
-                    self.table
-                        .get(leader)
-                        .filter(|leader| leader.start_ticks <= row.start_ticks)
-                        .map(|_| *family)
-                };
-                live().or(dead.map(|(_, family)| *family))
-            });
-            if let Some(family) = by_leader {
                 joining.push((row.pid, family));
             }
         }
         self.family_of.extend(joining);
+    }
+
+    /// The family of whoever made the session or the group of a process: their ids are its maker's pid.
+    fn by_leader(&self, row: &Row) -> Option<usize> {
+        let live = |leader| {
+            let family = self.family_of.get(leader)?;
+            self.table.get(leader).filter(|leader| leader.start_ticks <= row.start_ticks).map(|_| *family)
+        };
+        let dead = |leader| {
+            let (_, family) = self.dead_leaders.get(leader).filter(|(start, _)| *start <= row.start_ticks)?;
+            Some(*family)
+        };
+        [row.sid, row.pgid]
+            .into_iter()
+            .filter(|leader| *leader > 1 && *leader != row.pid)
+            .find_map(|leader| live(leader).or_else(|| dead(leader)))
     }
 
     fn join_by_cookie(&mut self, cookies: &Cookies) {

@@ -86,6 +86,38 @@ fn a_process_in_a_session_made_by_a_member_joins_and_one_beside_it_does_not() {
     assert_eq!(only(&observation).stop.as_deref(), Some("kill -- -200 300 301 303"));
 }
 
+/// A controller that forks (multiprocessing) and is killed before anybody saw its child: the child's command line is its
+/// own, so that it looks like a run.
+#[test]
+fn a_forked_copy_of_a_controller_that_died_before_the_next_look_goes_on_with_its_family() {
+    // a controller that leads its session, and one in the session and group of a shell that ends with it
+    for (pgid, sid) in [(200, 200), (100, 100)] {
+        let tree = Tree::new();
+        tree.put(&Fake::new(100, 1, &["sh", "run.sh"]).leader());
+        let within = |it: &mut Fake| (it.pgid, it.sid) = (pgid, sid);
+        tree.put(&Fake::new(200, 100, &["pytest", "-q"]).with(within));
+        let mut collector = collector_of(&tree, None);
+        let key = only(&pass(&mut collector, 0)).key.clone();
+        tree.remove(100);
+        tree.remove(200);
+        tree.put(&Fake::new(300, 1, &["pytest", "-q"]).with(within));
+        let observation = pass(&mut collector, 15_000);
+        let family = only(&observation);
+        assert_eq!((&family.key, members(family), family.root_alive), (&key, vec![300], false));
+        // and that one's copy, and so on
+        tree.remove(300);
+        tree.put(&Fake::new(301, 1, &["pytest", "-q"]).with(within));
+        let observation = pass(&mut collector, 30_000);
+        assert_eq!((&only(&observation).key, members(only(&observation))), (&key, vec![301]));
+        // another run by the same hand is another one: its shell lives
+        tree.remove(301);
+        tree.put(&Fake::new(400, 1, &["sh", "run.sh"]).leader());
+        tree.put(&Fake::new(500, 400, &["pytest", "-q"]).with(|it| (it.pgid, it.sid) = (400, 400)));
+        let observation = pass(&mut collector, 45_000);
+        assert_eq!(only(&observation).key.pid, 500);
+    }
+}
+
 #[test]
 fn a_group_with_a_stranger_in_it_is_never_named_to_be_killed() {
     let tree = Tree::new();
