@@ -23,7 +23,7 @@ pub const MESSAGE_MAX_UNITS: usize = 4_096;
 const REPLIES_AT_ONCE: usize = 3;
 
 /// Room kept for the last line, which says how many were left out.
-const MORE_UNITS: usize = 32;
+const MORE_UNITS: usize = 48;
 
 /// One message to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +49,15 @@ impl Message {
     }
 }
 
+/// What still fires and does not fit into a message follows in further ones while these are so few; beyond, the list would
+/// be a flood, and its length is told instead.
+const MESSAGES_FOLLOWING: usize = 4;
+
 /// One entity's part of a message.
 struct Block {
     severity: Severity,
+    /// Its condition holds on.
+    goes_on: bool,
     words: Vec<Words>,
     seqs: Vec<u64>,
     /// Short name of a case that can be commanded.
@@ -182,7 +188,7 @@ fn block(entry: &Entry, voice: &Voice, cases: Option<&AlertState>) -> Block {
     if let (Some(id), Some(last)) = (id, words.last_mut()) {
         last.headline = std::mem::take(&mut last.headline).text(format!(" · {id}"));
     }
-    Block { severity, words, seqs: entry.notices.iter().map(|queued| queued.seq).collect(), id }
+    Block { severity, goes_on, words, seqs: entry.notices.iter().map(|queued| queued.seq).collect(), id }
 }
 
 fn is_pair(first: &Notice, second: &Notice) -> bool {
@@ -190,24 +196,23 @@ fn is_pair(first: &Notice, second: &Notice) -> bool {
 }
 
 fn message(mut blocks: Vec<Block>, reply_to: Option<MessageRef>, voice: &Voice) -> Message {
-    blocks.sort_by_key(|block| std::cmp::Reverse(block.severity));
-    let seqs = blocks.iter().flat_map(|block| block.seqs.iter().copied()).collect();
+    // what is true now stands above what was, and is what a cut leaves
+    blocks.sort_by_key(|block| std::cmp::Reverse((block.goes_on, block.severity)));
     let detail = if blocks.len() == 1 { Detail::Full } else { Detail::Short };
+    let shown = fitting(&blocks, detail);
+    let (fit, cut) = blocks.split_at(shown);
+    let firing = cut.iter().filter(|block| block.goes_on).count();
+    let follows = firing > 0 && firing <= MESSAGES_FOLLOWING * shown;
+    let told = if follows { fit } else { &blocks };
+    let seqs = told.iter().flat_map(|block| block.seqs.iter().copied()).collect();
+    let rest = match (cut.len(), follows) {
+        (0, _) => None,
+        (left, true) => Some(text::more_follow(left, voice)),
+        (left, false) => Some(text::more(left, voice)),
+    };
     let render = |markup: Markup| {
-        let mut parts = Vec::new();
-        let mut units = 0;
-        let mut cut = false;
-        for (index, block) in blocks.iter().enumerate() {
-            let part = part(block, detail, markup);
-            let part_units = units_of(&part) + 2;
-            if units + part_units > MESSAGE_MAX_UNITS - MORE_UNITS {
-                parts.push(text::more(blocks.len() - index, voice));
-                cut = true;
-                break;
-            }
-            units += part_units;
-            parts.push(part);
-        }
+        let mut parts: Vec<String> = fit.iter().map(|block| part(block, detail, markup)).collect();
+        parts.extend(rest.clone());
         if detail == Detail::Full {
             return parts.join("\n\n");
         }
@@ -215,16 +220,30 @@ fn message(mut blocks: Vec<Block>, reply_to: Option<MessageRef>, voice: &Voice) 
         // since when, evidence, effect, runbook of each below the list of all, as far as there is room for whole ones
         for block in &blocks {
             let prose = part(block, Detail::Prose, markup);
-            if !cut && !prose.is_empty() && units_of(&list) + units_of(&prose) + 2 <= MESSAGE_MAX_UNITS {
+            if rest.is_none()
+                && !prose.is_empty()
+                && units_of(&list) + units_of(&prose) + 2 <= MESSAGE_MAX_UNITS
+            {
                 list.push_str("\n\n");
                 list.push_str(&prose);
             }
         }
         list
     };
-    let named = blocks.iter().filter_map(|block| block.id).take(buttons::ROWS_MAX);
+    let named = fit.iter().filter_map(|block| block.id).take(buttons::ROWS_MAX);
     let buttons = named.map(|id| buttons::row(id, voice.locale)).collect();
     Message { html: render(Markup::Html), plain: render(Markup::None), reply_to, buttons, seqs }
+}
+
+/// How many of them fit, with room for a line about the others. Marked up they are longest.
+fn fitting(blocks: &[Block], detail: Detail) -> usize {
+    let mut units = 0;
+    let fits = |block: &&Block| {
+        units += units_of(&part(block, detail, Markup::Html)) + 2;
+        units <= MESSAGE_MAX_UNITS - MORE_UNITS
+    };
+    // one alone is cut line by line
+    blocks.iter().take_while(fits).count().max(1)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -186,6 +186,44 @@ fn a_message_is_cut_by_whole_entities_and_still_takes_them_all() {
     assert!(!message.html.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "").contains('&'));
 }
 
+/// Fifty cases came and went while nobody could be told; a critical one and two others hold on.
+#[test]
+fn what_holds_on_stands_above_what_is_over_and_is_never_cut_for_it() {
+    let mut waiting = Vec::new();
+    for job in 0..50 {
+        waiting.push(notice(job, NoticeKind::Alert, &format!("ORCH-{job}")));
+        waiting.push(notice(job, over(), &format!("ORCH-{job}")));
+    }
+    let mild = Finding { severity: Severity::Warning, ..notice(900, NoticeKind::Alert, "ORCH-900").finding };
+    waiting.push(Notice { kind: NoticeKind::Alert, at_ms: 0, finding: mild });
+    waiting.push(notice(902, NoticeKind::Alert, "ORCH-902"));
+    let messages = messages(&waiting);
+    assert_eq!((messages.len(), messages[0].seqs.len()), (1, 102));
+    let names: Vec<&str> = messages[0].plain.lines().filter(|line| line.contains("ORCH-")).take(3).collect();
+    assert!(names[0].contains("ORCH-902") && names[2].contains("ORCH-900"), "{names:?}");
+    assert!(messages[0].plain.lines().last().unwrap().ends_with(" more"), "{}", messages[0].plain);
+}
+
+#[test]
+fn what_fires_and_does_not_fit_follows_in_the_next_message() {
+    let name = |job: i64| format!("ORCH-{job}-{}", "x".repeat(200));
+    let mut waiting: Vec<_> = (100..130).map(|job| notice(job, NoticeKind::Alert, &name(job))).collect();
+    waiting.extend([notice(1, NoticeKind::Alert, &name(1)), notice(1, over(), &name(1))]);
+    let messages = messages(&waiting);
+    assert!((2..=5).contains(&messages.len()), "{}", messages.len());
+    for job in 100..130 {
+        let told = messages.iter().filter(|message| message.plain.contains(&format!("ORCH-{job}-"))).count();
+        assert_eq!(told, 1, "{job}");
+    }
+    let (last, before) = messages.split_last().unwrap();
+    assert!(last.plain.contains("ORCH-1-"), "what is over comes last");
+    for message in before {
+        let line = message.plain.lines().last().unwrap();
+        assert!(line.ends_with(" more, in the next message"), "{line}");
+        assert!(units_of(&message.html) <= MESSAGE_MAX_UNITS);
+    }
+}
+
 #[test]
 fn one_entity_larger_than_a_message_still_fits() {
     let huge = "&".repeat(20_000);

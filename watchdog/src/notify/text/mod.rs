@@ -179,6 +179,12 @@ pub fn more(left_out: usize, voice: &Voice) -> String {
     voice.locale.language().more(left_out)
 }
 
+/// The last line of a message that another one goes on with.
+#[must_use]
+pub fn more_follow(left_out: usize, voice: &Voice) -> String {
+    voice.locale.language().more_follow(left_out)
+}
+
 /// A message that is sent on purpose, to see whether it arrives.
 #[must_use]
 pub fn test_alert(voice: &Voice, at_ms: i64) -> Said {

@@ -80,6 +80,9 @@ pub(super) trait Frames {
     fn runbook(&self) -> &'static str;
     /// The last line of a message that cannot hold them all.
     fn more(&self, left_out: usize) -> String;
+
+    /// The last line of a message that another one goes on with.
+    fn more_follow(&self, left_out: usize) -> String;
     /// A message that is sent on purpose, to see whether it arrives.
     fn test_alert(&self, host: &str, at_ms: i64) -> Said;
 }

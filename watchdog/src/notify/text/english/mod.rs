@@ -74,6 +74,10 @@ impl Frames for English {
         format!("and {left_out} more")
     }
 
+    fn more_follow(&self, left_out: usize) -> String {
+        format!("and {left_out} more, in the next message")
+    }
+
     fn test_alert(&self, host: &str, at_ms: i64) -> Said {
         Said::of("test alert of ").name(host).text(format!(" at {}", date_time(at_ms)))
     }

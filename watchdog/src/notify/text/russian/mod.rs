@@ -78,6 +78,10 @@ impl Frames for Russian {
         format!("и ещё {}", count(left_out, ["событие", "события", "событий"]))
     }
 
+    fn more_follow(&self, left_out: usize) -> String {
+        format!("{}, в следующем сообщении", self.more(left_out))
+    }
+
     fn test_alert(&self, host: &str, at_ms: i64) -> Said {
         Said::of("проверка связи: ").name(host).text(format!(", {}", date_time(at_ms)))
     }
