@@ -3,6 +3,8 @@
 //! Responsible for two read-only pages and nothing else. It shows what the run loop published; it
 //! never looks at the host or the core itself, so a scrape costs the same whatever is wrong.
 
+pub mod bounded;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

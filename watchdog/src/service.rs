@@ -28,6 +28,7 @@ use crate::core_poll::{self, Answer, CorePoll};
 use crate::core_view::{CoreClientError, ReadOnlyClient};
 use crate::heartbeat::{Heartbeat, HeartbeatError, HeartbeatSender};
 use crate::host::HostWatch;
+use crate::http::bounded::Bounded;
 use crate::http::{self, Published};
 use crate::keeper::{DISK_PATIENCE, Keeper, Worth};
 use crate::metrics::View;
@@ -464,7 +465,7 @@ async fn serve(
     let failed = |source| ServiceError::Bind { address: config.bind, source };
     let listener = TcpListener::bind(config.bind).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?.to_string();
-    let server = axum::serve(listener, http::router(published));
+    let server = axum::serve(Bounded::new(listener), http::router(published));
     tasks.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
