@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use proc_identity::{
     Births, CgroupLine, Cmdline, FileLocks, Inside, Liveness, ProcError, ProcRoot, ProcessId, Stat, Status,
 };
+use rustix::io::Errno;
 
 /// `f_type` of a proc file system (linux/magic.h).
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
@@ -67,6 +68,8 @@ pub struct Reader {
     root: ProcRoot,
     kernels: bool,
     counters: Counters,
+    /// Why nothing more could be opened, since it was asked last: a want of our own, and no word of any process.
+    wanting: Option<Errno>,
 }
 
 impl Reader {
@@ -77,7 +80,7 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Self, ProcError> {
         let root = ProcRoot::open(path)?;
         let kernels = is_kernels(path);
-        Ok(Self { path: path.to_owned(), root, kernels, counters: Counters::default() })
+        Ok(Self { path: path.to_owned(), root, kernels, counters: Counters::default(), wanting: None })
     }
 
     /// Where the tree is.
@@ -222,6 +225,11 @@ impl Reader {
         self.count(read)
     }
 
+    /// What this program lacked to read, since the last call of this.
+    pub fn take_wanting(&mut self) -> Option<Errno> {
+        self.wanting.take()
+    }
+
     /// Whether a process is still the one that was observed: to be asked before it is named in a message.
     pub fn same(&mut self, id: ProcessId) -> Liveness {
         self.counters.stat += 1;
@@ -234,7 +242,12 @@ impl Reader {
             Err(ProcError::Gone) => self.counters.gone += 1,
             Err(ProcError::Denied) => self.counters.denied += 1,
             Err(ProcError::Malformed { .. }) => self.counters.malformed += 1,
-            Err(ProcError::Io(_)) => self.counters.failed += 1,
+            Err(ProcError::Io(errno)) => {
+                self.counters.failed += 1;
+                if matches!(*errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM) {
+                    self.wanting = Some(*errno);
+                }
+            }
         }
         read
     }

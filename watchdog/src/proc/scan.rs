@@ -247,6 +247,7 @@ impl Collector {
 
     /// One pass. `hint` is what the core said last, however long ago.
     pub fn pass(&mut self, clocks: &Clocks, hint: Option<&CoreHint>) -> Collected<ProcObservation> {
+        self.reader.take_wanting();
         if let Err(why) = self.settle() {
             return Collected::Unavailable(why);
         }
@@ -269,6 +270,9 @@ impl Collector {
         self.recount.taken();
         let denied_before = self.reader.counters().denied;
         let lost = self.read_changes(clocks);
+        if let Some(why) = self.wanting() {
+            return Collected::Unavailable(why);
+        }
         let listed = self.pairs.len();
         // single processes end or fail; that most of a host does between a listing and a look is a broken look
         if lost.gone.max(lost.failed) * 2 > listed && listed >= LISTED_AT_LEAST {
@@ -317,6 +321,9 @@ impl Collector {
             &mut self.memory.families,
         );
         let runs = self.runs.measure(&mut self.details, &mut self.reader, self.ticks_per_second);
+        if let Some(why) = self.wanting() {
+            return Collected::Unavailable(why);
+        }
         self.details.end_pass();
         let unreadable = self.table.rows().iter().filter(|row| row.state == RowState::Unreadable).count();
         let listed = self.table.rows().len();
@@ -339,6 +346,12 @@ impl Collector {
             listed: listed as u64,
             readable: (listed - unreadable) as u64,
         })
+    }
+
+    /// Why this pass could not read what it wanted to: whoever cannot open a file has seen nothing.
+    fn wanting(&mut self) -> Option<String> {
+        let errno = self.reader.take_wanting()?;
+        Some(format!("read below {}: {errno}", self.reader.path().display()))
     }
 
     /// Reads what the directory pass says is new.

@@ -229,3 +229,26 @@ fn many_passes_within_a_moment_do_not_use_up_the_looks_at_a_young_process() {
     });
     assert!(seen.is_some_and(|tick| tick <= 2), "{seen:?}");
 }
+
+/// What is not read for a want of our own says nothing of anybody.
+#[test]
+fn a_program_without_descriptors_says_that_it_could_not_look() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let tree = host();
+    let mut collector = collector_of(&tree, None);
+    // only what is new is read
+    collector.trust_inodes();
+    pass(&mut collector, 0);
+    tree.put(&Fake::new(777, 1, &["pytest", "-q"]).with(|it| it.sid = 777));
+    let before = getrlimit(Resource::Nofile);
+    // descriptors that are open stay so
+    setrlimit(Resource::Nofile, Rlimit { current: Some(1), ..before }).expect("a lower limit");
+    let collected = collector.pass(&clocks(15_000), None);
+    setrlimit(Resource::Nofile, before).expect("the limit as it was");
+    let Collected::Unavailable(why) = collected else { panic!("{collected:?}") };
+    assert!(why.contains("Too many open files"), "{why}");
+    let observation = pass(&mut collector, 30_000);
+    let mut keys: Vec<i32> = observation.families.iter().map(|family| family.key.pid).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, [200, 777]);
+}
