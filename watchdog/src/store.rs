@@ -13,7 +13,7 @@ mod hold;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -42,6 +42,9 @@ pub const HISTORY_KEPT: usize = 500;
 
 /// Commands remembered for `history`.
 pub const COMMANDS_KEPT: usize = 200;
+
+/// A state directory that is made here is its owner's alone.
+const DIRECTORY_MODE: u32 = 0o700;
 
 const STATE_FILE: &str = "state.json";
 const TEMPORARY_FILE: &str = "state.json.new";
@@ -188,8 +191,8 @@ struct FileIn {
 /// Why a state directory cannot be used.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// Another watchdog uses it.
-    #[error("take the state directory {dir}: another watchdog holds it ({holder})")]
+    /// Another watchdog uses it, or somebody else has its lock.
+    #[error("take the state directory {dir}: its lock is held; {holder}")]
     Held {
         /// The directory.
         dir: PathBuf,
@@ -273,7 +276,12 @@ impl Store {
     /// # Errors
     /// When another watchdog holds it or when there is no directory and none can be made.
     pub fn open(dir: &Path, now_ms: i64) -> Result<Opened, StoreError> {
-        fs::create_dir_all(dir).map_err(failed("make the state directory", dir))?;
+        // whoever can open it can keep its lock
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(DIRECTORY_MODE)
+            .create(dir)
+            .map_err(failed("make the state directory", dir))?;
         let mut faults = Vec::new();
         let hold = match Hold::take(dir) {
             Ok(hold) => Some(hold),
@@ -577,6 +585,24 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         assert!(matches!(held.store.save(&Durable::default(), 2), Err(StoreError::Replaced { .. })));
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+    }
+
+    /// Anybody who can open the directory or a file in it can lock it.
+    #[test]
+    fn nobody_else_can_open_what_is_locked_and_a_lock_of_somebody_else_is_called_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("made/here");
+        let opened = Store::open(&state, 1).unwrap();
+        opened.store.save(&Durable::default(), 2).unwrap();
+        assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
+        let told = |dir: &Path| Store::open(dir, 3).err().unwrap().to_string();
+        assert!(told(&state).contains(&format!("another watchdog runs there: pid {}", std::process::id())));
+        drop(opened);
+        let somebody = File::open(state.join("lock")).unwrap();
+        somebody.try_lock().unwrap();
+        fs::write(state.join("lock"), "pid 999999999 since then\n").unwrap();
+        let told = told(&state);
+        assert!(told.contains("is gone (pid 999999999 since then)") && told.contains("fuser -v"), "{told}");
     }
 
     #[test]

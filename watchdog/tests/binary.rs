@@ -316,7 +316,7 @@ async fn a_second_watchdog_on_the_same_state_is_refused_by_name() {
     let second = ask(&world.settings(), &["run"]);
     assert_eq!(second.status.code(), Some(1));
     let text = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(text.contains("another watchdog holds it (pid "), "{text}");
+    assert!(text.contains("another watchdog runs there: pid "), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

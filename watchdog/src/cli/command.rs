@@ -65,7 +65,7 @@ pub(super) async fn run(
                 if waited.elapsed() > BETWEEN_PATIENCE {
                     writeln!(
                         err,
-                        "a watchdog holds {} ({holder}) and does not listen there: its log says why",
+                        "{}: its lock is held, and nobody listens there; {holder}; the log of a watchdog says why",
                         dir.display()
                     )?;
                     return Ok(ExitCode::from(EXIT_FAILURE));

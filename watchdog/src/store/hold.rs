@@ -98,12 +98,25 @@ fn lock(file: &File, dir: &Path, path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Who holds, as far as the lock file says.
+/// Whether the pid of a signature is somebody's, as far as can be seen from here.
+fn is_there(said: &str) -> bool {
+    let pid = said.strip_prefix("pid ").and_then(|rest| rest.split(' ').next());
+    pid.is_none_or(|pid| Path::new("/proc").join(pid).exists() || !Path::new("/proc/self").exists())
+}
+
+/// Who holds, as far as the lock file says; whoever signed it need not be there any more.
 fn holder(path: &Path) -> String {
     let mut said = String::new();
     let read = |file: File| -> io::Result<usize> { file.take(HOLDER_MAX_BYTES).read_to_string(&mut said) };
     match open_regular(path).and_then(read) {
-        Ok(_) if !said.trim().is_empty() => said.trim().to_owned(),
-        Ok(_) | Err(_) => "its lock file does not say who".to_owned(),
+        Ok(_) if !said.trim().is_empty() => match is_there(&said) {
+            true => format!("another watchdog runs there: {}", said.trim()),
+            false => format!(
+                "the watchdog that signed it is gone ({}), and `fuser -v {}` says who holds it",
+                said.trim(),
+                path.display()
+            ),
+        },
+        Ok(_) | Err(_) => format!("nobody has signed it: `fuser -v {}` says who holds it", path.display()),
     }
 }
