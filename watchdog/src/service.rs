@@ -58,6 +58,12 @@ const ANSWER_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait for what is under way when the program ends.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Longest wait, once it is told to end, for a tick under way.
+const TICK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Exit code of an end in the middle of a tick.
+const EXIT_STUCK: u8 = 1;
+
 /// Longest wait for a command that holds the state directory, and the distance of two looks.
 const HELD_PATIENCE: Duration = Duration::from_secs(1);
 const HELD_LOOKS: Duration = Duration::from_millis(50);
@@ -217,6 +223,13 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
         last_sight: CoreSight::Awaited,
         last_heard: None,
     };
+    // not among the tasks: it waits for the end of waiting for these
+    tokio::spawn(end_without_the_tick(
+        handler(UnixSignal::terminate())?,
+        handler(UnixSignal::interrupt())?,
+        stop.clone(),
+        keeper.clone(),
+    ));
     let stopped = async {
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",
@@ -243,6 +256,28 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
         false => tracing::error!("the state could not be saved at the end"),
     }
     Ok(())
+}
+
+/// Ends the program when it is told to and a tick that does not come back cannot hear of it.
+async fn end_without_the_tick(
+    mut terminate: tokio::signal::unix::Signal,
+    mut interrupt: tokio::signal::unix::Signal,
+    stop: CancellationToken,
+    keeper: Keeper,
+) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    if tokio::time::timeout(TICK_PATIENCE, stop.cancelled()).await.is_ok() {
+        return;
+    }
+    tracing::error!("a tick does not come back; ending without it");
+    keeper.change(|_| ((), Worth::Saving));
+    if !keeper.flush(STOP_PATIENCE).await {
+        tracing::error!("the state could not be saved at the end");
+    }
+    std::process::exit(i32::from(EXIT_STUCK));
 }
 
 fn tell_confinement(config: &WatchdogConfig, confinement: &Confinement) {

@@ -160,7 +160,10 @@ async fn where_nothing_can_be_written_it_watches_says_so_and_saves_once_it_can()
     assert!(world.page("/metrics").await.1.contains("orch_watchdog_state_saved 0"));
     let second = ask(&world.settings(), &["run"]);
     assert_eq!(second.status.code(), Some(1), "{second:?}");
-    assert!(String::from_utf8_lossy(&second.stderr).contains("its lock is held; nobody has signed it"), "{second:?}");
+    assert!(
+        String::from_utf8_lossy(&second.stderr).contains("its lock is held; nobody has signed it"),
+        "{second:?}"
+    );
     world.unblock();
     // nothing changes any more: it tries by itself
     world.saved().await;
