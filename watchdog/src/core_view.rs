@@ -19,8 +19,9 @@ use thiserror::Error;
 use crate::observe::{CoreObservation, CoreSight, Fault};
 use crate::trust::Trust;
 
-/// Largest document taken (16 MiB): a thousand trees and tasks stay far below it.
-pub const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Largest document taken (4 MiB): five thousand trees and tasks stay below it, and whoever answers in the core's place
+/// cannot fill this program's memory with one.
+pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

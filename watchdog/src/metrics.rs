@@ -92,6 +92,8 @@ metrics! {
     ParkedNotices, "parked_notices", Gauge, ["channel"],
         "Waiting notices that a channel refused for what they say; the others go on.";
     OutboxNotices, "outbox_notices", Gauge, ["channel"], "Notices that wait for a channel.";
+    SignalsLeftOut, "signals_left_out", Gauge, [],
+        "Conditions in the core's document that are not told, since a signal has its most cases already.";
     OutboxOldest, "outbox_oldest_notice_timestamp_seconds", Gauge, ["channel"],
         "When the oldest waiting notice was decided; absent when none waits.";
     OutboxDroppedTotal, "outbox_dropped_total", Counter, [], "Notices that the bounds of the outbox dropped.";
@@ -228,6 +230,7 @@ impl Metric {
                 by_channel(view, |channel| Some(number(channel.report.parked_notices as u64)))
             }
             Self::OutboxNotices => by_channel(view, |channel| Some(number(channel.waiting as u64))),
+            Self::SignalsLeftOut => one(number(view.left_out as u64)),
             Self::OutboxOldest => by_channel(view, |channel| channel.oldest_at_ms.map(seconds)),
             Self::OutboxDroppedTotal => one(number(view.outbox_dropped)),
             Self::HeartbeatAttemptsTotal => maybe(view.heartbeat.map(|beats| number(beats.attempts))),

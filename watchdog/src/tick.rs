@@ -23,7 +23,7 @@ use crate::observe::{Collected, CoreObservation, CoreSight, Observation, ProcObs
 use crate::proc::ProcMemory;
 use crate::signals::{
     CaseKey, ChannelBacklog, Context, HeldScope, Judge, Saving, SignalKind, SignalState, Thresholds, Unsaved,
-    derive,
+    bound, derive,
 };
 
 /// Looks at processes.
@@ -201,13 +201,14 @@ impl<P: ProcSource> Ticker<P> {
         let (judge, last_heard) = (&*self.judge, self.last_heard.as_deref());
         let reports = &self.reports;
         let saving = saving(&self.keeper);
-        let (notices, firing, suppressed) = self.keeper.change(|state| {
+        let (notices, firing, suppressed, left_out) = self.keeper.change(|state| {
             let open: Vec<CaseKey> = state.alerts.open().map(|(key, _)| key.clone()).collect();
             state.outbox.date_no_later_than(observation.at_ms);
             let backlogs = backlogs(channels, reports, &state.outbox);
             let context =
                 Context { last_heard, open: &open, channels: &backlogs, saving: &saving, thresholds, judge };
             let mut states = derive(observation, &context, &mut state.memory);
+            let left_out = bound(&open, &mut states);
             hold_the_rest(kind, &mut states);
             if state.returned.is_some() {
                 // cases came back after the look, and with them families that it did not look for
@@ -244,8 +245,15 @@ impl<P: ProcSource> Ticker<P> {
                     Some(why) => suppressed.push((signal, why, since_ms)),
                 }
             }
-            ((notices, firing, suppressed), worth)
+            ((notices, firing, suppressed, left_out), worth)
         });
+        if left_out > 0 && self.view.left_out == 0 {
+            tracing::error!(
+                left_out,
+                "the core's document makes more cases than are kept; the rest is not told"
+            );
+        }
+        self.view.left_out = left_out;
         self.view.firing = firing;
         self.view.suppressed = suppressed;
         for notice in &notices {

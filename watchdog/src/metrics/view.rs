@@ -208,6 +208,8 @@ pub struct View {
     pub core_poll_duration_s: Option<f64>,
     /// When the core was last heard.
     pub core_last_heard_ms: Option<i64>,
+    /// Findings of the last tick that no case was made of.
+    pub left_out: usize,
     /// Processes listed.
     pub proc_listed: Option<u64>,
     /// Processes readable.

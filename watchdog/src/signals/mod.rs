@@ -9,6 +9,7 @@ mod age;
 mod agent_hung;
 mod agent_overrun;
 mod approval_waiting;
+mod bound;
 mod collector_unavailable;
 mod core_degraded;
 mod core_down;
@@ -30,6 +31,7 @@ mod state_unsaved;
 
 use std::collections::BTreeSet;
 
+pub use bound::{CASES_A_SIGNAL, bound};
 pub use delivery_failing::ChannelBacklog;
 pub use ending::Ending;
 pub use facts::{

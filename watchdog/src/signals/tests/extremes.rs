@@ -240,3 +240,38 @@ proptest! {
         }
     }
 }
+
+/// A document within its limit that makes more cases than there is memory for.
+#[test]
+fn a_document_makes_no_more_cases_than_are_kept_and_open_ones_stay() {
+    let mut document = orch_tests::documents::idle(NOW);
+    let task = |at: usize| orch_contract::OpenTask {
+        work_item: format!("ORCH-{at}"),
+        repo: "r".into(),
+        title: "t".into(),
+        stage: "review".into(),
+        stage_since_ms: NOW - 30 * HOUR,
+        standing: orch_contract::Standing::Waiting,
+        cause: None,
+        waits_for: Some(orch_contract::WaitsFor { kind: orch_contract::WaitsForKind::Ci, name: "ci".into() }),
+        until_ms: None,
+    };
+    document.tasks = (0..CASES_A_SIGNAL + 500).map(task).collect();
+    let core = heard(&document, NOW);
+    let observation = Observation { at_ms: NOW, proc: Collected::Off, core, host: Collected::Off };
+    let thresholds = thresholds();
+    let open = [CaseKey { slot: SignalKind::StageStuck, entity: Entity::Task("ORCH-1400".into()) }];
+    let context = Context { open: &open, ..context(&thresholds) };
+    let mut states = derive(&observation, &context, &mut Memory::default());
+    let active = |states: &[SignalState]| {
+        states.iter().filter(|state| matches!(state, SignalState::Active(_))).count()
+    };
+    assert_eq!(active(&states), CASES_A_SIGNAL + 500, "{:?}", states.first());
+    assert_eq!(bound(&open, &mut states), 500);
+    assert_eq!(active(&states), CASES_A_SIGNAL);
+    let kept = |key: &CaseKey| {
+        states.iter().any(|state| matches!(state, SignalState::Active(finding) if finding.key() == *key))
+    };
+    assert!(kept(&open[0]), "an open case is not taken for ended");
+    assert_eq!(bound(&open, &mut states), 0);
+}

@@ -213,7 +213,7 @@ pub(super) fn faults(names: Names) -> Vec<Fault> {
         Fault::Late { .. } => Fault::Late { waited_ms: 5_000 },
         Fault::Connect { .. } => Fault::Connect { cause: cause() },
         Fault::BrokeOff { .. } => Fault::BrokeOff { cause: None },
-        Fault::TooLarge { .. } => Fault::TooLarge { limit_bytes: 16 << 20 },
+        Fault::TooLarge { .. } => Fault::TooLarge { limit_bytes: 4 << 20 },
         Fault::Answers(_) => Fault::Answers(502),
         Fault::AnswersInstead(_) => Fault::AnswersInstead(404),
         Fault::TokenRefused(_) => Fault::TokenRefused(401),
