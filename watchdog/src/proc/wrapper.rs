@@ -91,6 +91,26 @@ const UV_VALUED: &[&str] = &[
     "--config-file",
     "--color",
     "-w",
+    "-P",
+    "--upgrade-package",
+    "--reinstall-package",
+    "--refresh-package",
+    "--no-binary-package",
+    "--no-build-package",
+    "--no-build-isolation-package",
+    "--no-extra",
+    "--constraints",
+    "--overrides",
+    "--resolution",
+    "--prerelease",
+    "--index-strategy",
+    "--keyring-provider",
+    "--python-preference",
+    "--python-platform",
+    "--link-mode",
+    "--exclude-newer",
+    "-C",
+    "--config-setting",
 ];
 
 /// Every wrapper, by name. The first row that fits a line wins, so longer subcommands come first.
@@ -124,7 +144,7 @@ const WRAPPERS: &[Wrapper] = &[
     runner(
         &["conda", "mamba", "micromamba"],
         &["run"],
-        &["-n", "--name", "-p", "--prefix", "--cwd"],
+        &["-n", "--name", "-p", "--prefix", "--cwd", "-r", "--root-prefix", "-a", "--attach"],
         Command::Program,
     ),
     runner(
@@ -139,7 +159,26 @@ const WRAPPERS: &[Wrapper] = &[
             "--concurrency",
             "--context",
             "--data-file",
+            "--debug",
         ],
+        Command::ScriptOrModule,
+    ),
+    runner(
+        &["slipcover"],
+        &[],
+        &["--source", "--omit", "--out", "--threshold", "--merge"],
+        Command::ScriptOrModule,
+    ),
+    runner(
+        &["viztracer"],
+        &[],
+        &["-o", "--output_file", "--output_dir", "--tracer_entries", "--max_stack_depth", "--plugins"],
+        Command::ScriptOrModule,
+    ),
+    runner(
+        &["kernprof"],
+        &[],
+        &["-o", "--outfile", "-s", "--setup", "-p", "--prof-mod"],
         Command::ScriptOrModule,
     ),
     plain(&["timeout", "gtimeout"], &["-k", "--kill-after", "-s", "--signal"], 1),
@@ -168,15 +207,61 @@ const WRAPPERS: &[Wrapper] = &[
     plain(&["gosu", "su-exec"], &[], 1),
     plain(
         &["setpriv"],
-        &["--reuid", "--regid", "--groups", "--bounding-set", "--inh-caps", "--ambient-caps"],
+        &[
+            "--reuid",
+            "--regid",
+            "--ruid",
+            "--rgid",
+            "--euid",
+            "--egid",
+            "--groups",
+            "--bounding-set",
+            "--inh-caps",
+            "--ambient-caps",
+            "--securebits",
+            "--pdeathsig",
+            "--ptracer",
+            "--selinux-label",
+            "--apparmor-profile",
+            "--landlock-access",
+            "--landlock-rule",
+            "--seccomp-filter",
+        ],
         0,
     ),
     plain(&["prlimit"], &[], 0),
-    plain(&["unshare"], &["-w", "--wd", "-R", "--root", "-S", "-G", "--setuid", "--setgid"], 0),
+    plain(
+        &["unshare"],
+        &[
+            "-w",
+            "--wd",
+            "-R",
+            "--root",
+            "-S",
+            "-G",
+            "--setuid",
+            "--setgid",
+            "--map-user",
+            "--map-group",
+            "--map-users",
+            "--map-groups",
+            "--owner",
+            "--propagation",
+            "--setgroups",
+            "--monotonic",
+            "--boottime",
+        ],
+        0,
+    ),
     plain(&["time", "gtime"], &["-f", "--format", "-o", "--output"], 0),
-    plain(&["setsid", "nohup", "unbuffer", "busybox", "command", "exec", "npx", "bunx"], &["-a"], 0),
+    plain(&["setsid", "nohup", "unbuffer", "busybox", "command", "exec"], &["-a"], 0),
+    plain(&["npx", "bunx"], &["-p", "--package", "-w", "--workspace", "--prefix"], 0),
     Wrapper { command: Command::ProgramOrText, ..plain(&["flock"], FLOCK_VALUED, 1) },
-    plain(&["strace", "ltrace"], &["-e", "-o", "-s", "-p", "-P", "-a", "-E"], 0),
+    plain(
+        &["strace", "ltrace"],
+        &["-a", "-b", "-e", "-E", "-I", "-l", "-n", "-o", "-O", "-p", "-P", "-s", "-S", "-u", "-U", "-X"],
+        0,
+    ),
     plain(&["valgrind"], &[], 0),
     plain(&["systemd-run"], SYSTEMD_RUN_VALUED, 0),
 ];
@@ -216,19 +301,35 @@ const MODULE_WRAPPERS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Wrappers that are Python packages: `python -m poetry run …` is `poetry run …`.
-const PACKAGES: &[&str] = &["coverage", "uv", "pipx", "poetry", "pipenv", "pdm", "tox", "hatch"];
+const PACKAGES: &[&str] = &[
+    "coverage",
+    "slipcover",
+    "viztracer",
+    "kernprof",
+    "uv",
+    "pipx",
+    "poetry",
+    "pipenv",
+    "pdm",
+    "tox",
+    "hatch",
+];
 
 const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ash", "ksh", "mksh", "fish"];
 const SHELL_VALUED: &[&str] = &["-o", "+o", "-O", "+O", "--rcfile", "--init-file"];
-/// Interpreters whose first plain word is a script.
-const INTERPRETERS: &[(&str, &[&str])] = &[
-    ("node", &["-r", "--require", "--import", "--loader"]),
-    ("nodejs", &["-r", "--require", "--import", "--loader"]),
-    ("ruby", &["-I", "-r", "-C"]),
-    ("perl", &["-I"]),
-    ("php", &["-d", "-c"]),
-    ("bun", &[]),
+/// Interpreters whose first plain word is a script, unless one of the last options gives the program itself.
+const INTERPRETERS: &[(&str, &[&str], &[&str])] = &[
+    ("node", &["-r", "--require", "--import", "--loader"], &["-e", "--eval", "-p", "--print"]),
+    ("nodejs", &["-r", "--require", "--import", "--loader"], &["-e", "--eval", "-p", "--print"]),
+    ("ruby", &["-I", "-r", "-C"], &["-e"]),
+    ("perl", &["-I"], &["-e", "-E"]),
+    ("php", &["-d", "-c"], &["-r"]),
+    ("bun", &[], &["-e", "--eval"]),
 ];
+
+/// The dynamic loader, called by hand.
+const LOADER_VALUED: &[&str] =
+    &["--library-path", "--preload", "--argv0", "--audit", "--inhibit-rpath", "--glibc-hwcaps-prepend"];
 
 /// One step inwards; `None` when the first word is no wrapper, or nothing stands behind it.
 pub(super) fn step(words: &Words) -> Option<Inner> {
@@ -241,8 +342,14 @@ pub(super) fn step(words: &Words) -> Option<Inner> {
     if SHELLS.contains(&name) {
         return shell(rest);
     }
-    if let Some((_, valued)) = INTERPRETERS.iter().find(|(interpreter, _)| *interpreter == name) {
-        return nonempty(skip_options(rest, valued)).map(Inner::Script);
+    if let Some((_, valued, code)) = INTERPRETERS.iter().find(|(interpreter, ..)| *interpreter == name) {
+        let script = skip_options(rest, valued);
+        let options = rest.get(..rest.len() - script.len())?;
+        let given = |option: &Vec<u8>| code.iter().any(|code| is_given(option, code));
+        return if options.iter().any(given) { None } else { nonempty(script).map(Inner::Script) };
+    }
+    if name == "ld.so" || name.starts_with("ld-linux") || name.starts_with("ld-musl") {
+        return nonempty(skip_options(rest, LOADER_VALUED)).map(Inner::Command);
     }
     if let Some((_, markers)) = DEBUGGERS.iter().find(|(debugger, _)| *debugger == name) {
         let is_marker = |word: &Vec<u8>| markers.iter().any(|marker| marker.as_bytes() == word);
@@ -397,6 +504,10 @@ fn shell(words: &[Vec<u8>]) -> Option<Inner> {
         if !first.starts_with(b"--") && first.starts_with(b"-") && first.contains(&b'c') {
             text_follows = true;
         }
+        // its commands come by its standard input, and words are what these are given
+        if !first.starts_with(b"--") && first.starts_with(b"-") && first.contains(&b's') {
+            return None;
+        }
         let cluster_takes_next = !first.starts_with(b"--") && first.last() == Some(&b'o');
         rest = if cluster_takes_next || takes_next(first, SHELL_VALUED) { behind.get(1..)? } else { behind };
         if first == b"--" {
@@ -513,8 +624,22 @@ fn skip_options<'words>(words: &'words [Vec<u8>], valued: &[&str]) -> &'words [V
     rest
 }
 
+/// Whether the value of an option is the next word. Of short options in one word the first that takes a value has the rest
+/// of the word for it, or the next one where there is no rest.
 fn takes_next(option: &[u8], valued: &[&str]) -> bool {
-    valued.iter().any(|known| known.as_bytes() == option)
+    if valued.iter().any(|known| known.as_bytes() == option) {
+        return true;
+    }
+    let [b'-', letters @ ..] = option else { return false };
+    let valued_letter = |letter: &u8| valued.iter().any(|known| known.as_bytes() == [b'-', *letter]);
+    let flags_only = letters.len() > 1 && letters.iter().all(u8::is_ascii_alphabetic);
+    flags_only && letters.iter().position(valued_letter) == Some(letters.len() - 1)
+}
+
+/// `-e`, `-eCODE`, `--eval`, `--eval=CODE`.
+fn is_given(option: &[u8], code: &str) -> bool {
+    let rest = option.strip_prefix(code.as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || !code.starts_with("--") || rest.starts_with(b"="))
 }
 
 fn is_option(word: &[u8]) -> bool {
