@@ -204,7 +204,7 @@ pub static KEYS: Table = Table {
                     "WATCHDOG_PROC_FOREIGN_GRACE_S",
                     "1800",
                     GRACE,
-                    "The same for a process that never had to do with the core.",
+                    "Age up to which an orphan that never had to do with the core is left alone; the grace above counts besides.",
                 ),
                 Key::seconds(
                     "WATCHDOG_PROC_COOLDOWN_S",

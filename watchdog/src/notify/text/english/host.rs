@@ -59,7 +59,10 @@ impl HostFindings for English {
                 OwnershipWord::Orphan | OwnershipWord::Foreign => {
                     "nothing waits for its result; what it uses is missing in gates and re-tests"
                 }
-                OwnershipWord::Owned => "its task does not move before it ends",
+                OwnershipWord::Owned if facts.work_item.is_some() => "its task does not move before it ends",
+                OwnershipWord::Owned => {
+                    "who started it is there and may wait for it; what it uses is missing in gates and re-tests"
+                }
                 OwnershipWord::OwnerUnknown => {
                     "nobody can say whether somebody waits for it; look before you stop it"
                 }

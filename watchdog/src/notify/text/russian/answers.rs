@@ -121,6 +121,8 @@ impl Answers for Russian {
             .text(format!("  {}  ", severity(finding.severity)))
             .name(finding.signal.name())
             .text("  ")
+            .and(entity(&finding.entity))
+            .text("  ")
             .and(title)
             .text(format!("  с {}", date_time(line.since_ms)));
         match (line.suppression, &line.acknowledged_by) {

@@ -62,7 +62,10 @@ impl HostFindings for Russian {
                 OwnershipWord::Orphan | OwnershipWord::Foreign => {
                     "результата никто не ждёт, а ресурсы он отнимает у проверок и повторных тестов"
                 }
-                OwnershipWord::Owned => "пока он не закончит, его задача стоит",
+                OwnershipWord::Owned if facts.work_item.is_some() => "пока он не закончит, его задача стоит",
+                OwnershipWord::Owned => {
+                    "кто его запустил, на месте и, может быть, ждёт его; ресурсы он отнимает у проверок"
+                }
                 OwnershipWord::OwnerUnknown => {
                     "ждёт ли его кто-нибудь, неизвестно; посмотрите, прежде чем останавливать"
                 }

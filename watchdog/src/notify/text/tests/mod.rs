@@ -239,7 +239,7 @@ fn an_answer_and_a_button_speak_the_language_of_the_chat() {
     let case = CaseLine { id: Some(id), finding, since_ms: NOW, suppression: None, acknowledged_by: None };
     let status = Reply::Status(Status { firing: vec![case], mutes: Vec::new() });
     insta::assert_snapshot!(reply(&status, Locale::English), @"c17  critical  agent_hung  job 31  ORCH-114 (development, developer) hangs: silent and idle for 15 min  since 2026-11-22 05:49:02 UTC");
-    insta::assert_snapshot!(reply(&status, Locale::Russian), @"c17  критично  agent_hung  ORCH-114 (development, developer): агент завис, молчит и простаивает 15 мин  с 22.11.2026 05:49:02 UTC");
+    insta::assert_snapshot!(reply(&status, Locale::Russian), @"c17  критично  agent_hung  задание 31  ORCH-114 (development, developer): агент завис, молчит и простаивает 15 мин  с 22.11.2026 05:49:02 UTC");
     let row = |locale| buttons::row(id, locale).into_iter().map(|button| (button.text, button.data));
     let data = |locale| row(locale).map(|(_, data)| data).collect::<Vec<_>>();
     assert_eq!(data(Locale::English), data(Locale::Russian), "a press carries the same in every language");
