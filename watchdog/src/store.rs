@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::file::{Unread, create_regular, read_state};
-use self::hold::Hold;
+use self::hold::{Hold, keep_others_out};
 use crate::cases::{AlertState, Notice};
 use crate::chat::ChatMemory;
 use crate::commands::Way;
@@ -282,6 +282,7 @@ impl Store {
             .mode(DIRECTORY_MODE)
             .create(dir)
             .map_err(failed("make the state directory", dir))?;
+        keep_others_out(dir);
         let mut faults = Vec::new();
         let hold = match Hold::take(dir) {
             Ok(hold) => Some(hold),
@@ -479,6 +480,7 @@ fn keep_owner(file: &File, dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn row(at_ms: i64) -> HistoryRow {
         HistoryRow {
@@ -594,7 +596,20 @@ mod tests {
         let state = dir.path().join("made/here");
         let opened = Store::open(&state, 1).unwrap();
         opened.store.save(&Durable::default(), 2).unwrap();
-        assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
+        let mode = |dir: &Path| fs::metadata(dir).unwrap().mode() & 0o777;
+        assert_eq!(mode(&state), 0o700);
+        // one that somebody made for it, and one that holds what is not a watchdog's
+        let (made, shared) = (dir.path().join("made before"), dir.path().join("shared"));
+        for dir in [&made, &shared] {
+            fs::create_dir(dir).unwrap();
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::write(made.join("state.json.unreadable-1"), "").unwrap();
+        fs::write(shared.join("notes"), "").unwrap();
+        for dir in [&made, &shared] {
+            drop(Store::open(dir, 1).unwrap());
+        }
+        assert_eq!((mode(&made), mode(&shared)), (0o750, 0o755));
         let told = |dir: &Path| Store::open(dir, 3).err().unwrap().to_string();
         assert!(told(&state).contains(&format!("another watchdog runs there: pid {}", std::process::id())));
         drop(opened);

@@ -8,7 +8,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::file::{careful, open_regular, refuse_strange};
@@ -25,6 +25,28 @@ const HOLDER_MAX_BYTES: u64 = 256;
 pub(super) struct Hold {
     directory: File,
     file: Option<File>,
+}
+
+/// What a watchdog's own files are called, or begin with.
+const OWN_FILES: [&str; 4] = [LOCK_FILE, "state.json", "bound-address", "control.sock"];
+
+/// Takes a directory away from others that holds nothing but a watchdog's files: whoever can open it can keep its lock.
+/// One that holds other files, too, is left as it is, and that is told.
+pub(super) fn keep_others_out(dir: &Path) {
+    let Ok(found) = fs::metadata(dir) else { return };
+    if found.mode() & 0o007 == 0 || found.uid() != rustix::process::geteuid().as_raw() {
+        return;
+    }
+    let is_own = |entry: io::Result<fs::DirEntry>| {
+        let name = entry.map(|entry| entry.file_name());
+        name.is_ok_and(|name| OWN_FILES.iter().any(|own| name.as_encoded_bytes().starts_with(own.as_bytes())))
+    };
+    let alone = fs::read_dir(dir).is_ok_and(|mut entries| entries.all(is_own));
+    let mode = fs::Permissions::from_mode(found.mode() & 0o7770);
+    if !alone || fs::set_permissions(dir, mode).is_err() {
+        let dir = dir.display();
+        tracing::warn!(%dir, "others can open the state directory, and whoever opens it can keep its lock");
+    }
 }
 
 impl Hold {
