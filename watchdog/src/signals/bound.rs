@@ -20,7 +20,8 @@ pub fn bound(open: &[CaseKey], states: &mut Vec<SignalState>) -> usize {
     let open: BTreeSet<&CaseKey> = open.iter().collect();
     let mut cases: BTreeMap<SignalKind, usize> = BTreeMap::new();
     for key in &open {
-        *cases.entry(key.slot).or_default() += 1;
+        let cases = cases.entry(key.slot).or_default();
+        *cases = cases.saturating_add(1);
     }
     states.retain(|state| {
         let SignalState::Active(finding) = state else { return true };
@@ -30,8 +31,8 @@ pub fn bound(open: &[CaseKey], states: &mut Vec<SignalState>) -> usize {
             return true;
         }
         let cases = cases.entry(key.slot).or_default();
-        *cases += 1;
+        *cases = cases.saturating_add(1);
         *cases <= CASES_A_SIGNAL
     });
-    before - states.len()
+    before.saturating_sub(states.len())
 }
