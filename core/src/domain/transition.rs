@@ -309,12 +309,12 @@ fn overdue_ci(task: &Task, step: &str, reason: &str, limits: Limits, now_ms: i64
 }
 
 /// Until when a task rests before it is tried again; a person's retry ends the rest, and so does a clock
-/// that shows an earlier time than the task's last change: it was set back, and must not prolong it.
+/// that shows an earlier time than the beginning of the rest: it was set back, and must not prolong it.
 /// Whoever asks earlier must not use up a try.
 #[must_use]
 pub fn rests_until(task: &Task, now_ms: i64) -> Option<i64> {
     match task.standing {
-        Standing::Held { retry_at_ms, .. } if (task.updated_at_ms..retry_at_ms).contains(&now_ms) => {
+        Standing::Held { retry_at_ms, .. } if (task.standing_since_ms..retry_at_ms).contains(&now_ms) => {
             Some(retry_at_ms)
         }
         Standing::Held { .. }
