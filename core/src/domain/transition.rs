@@ -403,12 +403,18 @@ pub fn parked_by_force(effect: EffectKind) -> Standing {
     }
 }
 
+/// Whether a task stands only until the owner that was robbed of its lease has ended: no person's turn.
+#[must_use]
+pub fn is_parked_by_force(task: &Task) -> bool {
+    matches!(&task.standing, Standing::Blocked { cause, .. } if cause.starts_with(ROBBED))
+}
+
 /// Whether a task stands only until an open effect is settled.
 #[must_use]
 pub fn is_parked(task: &Task) -> bool {
     match &task.standing {
         Standing::Blocked { cause, .. } => {
-            cause.starts_with(ROBBED) || (cause.starts_with("effect ") && cause.contains(IN_DOUBT))
+            is_parked_by_force(task) || (cause.starts_with("effect ") && cause.contains(IN_DOUBT))
         }
         Standing::Moving {} | Standing::Waiting { .. } | Standing::Held { .. } | Standing::Finished {} => {
             false

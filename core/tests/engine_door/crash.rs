@@ -251,11 +251,13 @@ async fn claimed_and_gone() -> World {
 async fn taken_up(world: &World) -> Vec<String> {
     orch_core::recovery::recover(&world.engine).await.unwrap();
     assert_eq!(world.store().open_runs().await.unwrap(), []);
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !world.store().running_jobs().await.unwrap().is_empty() {
-        assert!(std::time::Instant::now() < patience, "a job is never settled");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let settled = async {
+        while !world.store().running_jobs().await.unwrap().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let settled = tokio::time::timeout(std::time::Duration::from_secs(60), settled).await;
+    assert!(settled.is_ok(), "a job is never settled");
     let mut told = Vec::new();
     for number in 1..=MANY {
         let row = world.row(number).await;
@@ -274,12 +276,8 @@ async fn a_crash_between_two_batches_of_recorded_ends_leaves_what_one_start_leav
     let mut world = claimed_and_gone().await;
     // a start that recorded its first ends and was killed before it settled any job
     let open = world.store().open_runs().await.unwrap();
-    let first = open.iter().take(256).map(|run| Ended {
-        run: run.id,
-        started: false,
-        swept: None,
-        record: None,
-    });
+    let first =
+        open.iter().take(256).map(|run| Ended { run: run.id, started: false, swept: None, record: None });
     world.engine.runs.record_ends(&first.collect::<Vec<_>>()).await.unwrap();
     world.crash().await;
     assert_eq!(taken_up(&world).await, undisturbed);
