@@ -610,8 +610,12 @@ impl History<'_> {
         Ok(Next::Over)
     }
 
-    fn retry_all(&mut self, life: &Now) {
-        let keys: Vec<WorkItemKey> = self.judge.blocked().map(|task| task.key.clone()).collect();
+    /// A person retries what nobody outside has made impossible; false when there is nothing.
+    fn retry_all(&mut self, life: &Now) -> bool {
+        let excuses = self.world.outside().excuses.clone();
+        let blocked = self.judge.blocked().filter(|task| !excuses.contains_key(task.key.as_str()));
+        let keys: Vec<WorkItemKey> = blocked.map(|task| task.key.clone()).collect();
+        let any = !keys.is_empty();
         for key in keys {
             self.tell(|| format!("a person retries {key}"));
             let engine = Arc::clone(&life.engine);
@@ -619,6 +623,7 @@ impl History<'_> {
                 engine.operate(&key, Command::Retry, "ann", "its way out").await.map(drop)
             }));
         }
+        any
     }
 
     fn act(&mut self, life: &Now, act: &acts::Act, calm: bool) -> Result<Next, String> {
