@@ -4,7 +4,10 @@
 //! It believes what the outside says (run locks, exit records, probes) and nothing that this
 //! program remembers. A second recovery after a crash in the first ends in the same state.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use orch_contract::ProcessKind;
 
@@ -21,6 +24,9 @@ use crate::{
 
 /// Longest wait for a swept gate's supervisor to write its record.
 const SWEPT_END_MS: i64 = 5_000;
+
+/// Ends of runs that are recorded in one transaction: a crash between two leaves the rest as it found them.
+const RECORDED_AT_ONCE: usize = 256;
 
 /// Why the core cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -71,15 +77,18 @@ pub async fn recover(engine: &Arc<Engine>) -> Result<Vec<Survivor>, RecoveryErro
     }
     let mut survivors = Vec::new();
     let mut ends = Vec::new();
+    let mut unrecorded = Vec::new();
     let jobs = engine.store.running_jobs().await?;
+    let job_of: HashMap<RunId, &JobRow> =
+        jobs.iter().filter_map(|job| job.run.map(|run| (run, job))).collect();
     for run in engine.store.open_runs().await? {
-        let job = jobs.iter().find(|job| job.run == Some(run.id)).cloned();
+        let job = job_of.get(&run.id).map(|job| (*job).clone());
         let found = engine.runs.adopt(run.id).map_err(|source| RecoveryError::Run { run: run.id, source })?;
         match (run.kind, job, found) {
             (ProcessKind::Agent, Some(job), Adopted::Live(_)) if planted(Plant::SurvivorsForgotten) => {
                 let ended = Ended { run: run.id, started: false, swept: None, record: None };
-                engine.runs.record_end(&ended).await?;
                 ends.push((job, RunFacts::from(&ended)));
+                unrecorded.push(ended);
             }
             (ProcessKind::Agent, Some(job), Adopted::Live(running)) => {
                 survivors.push(Survivor { job: Some(job), run, running });
@@ -90,17 +99,21 @@ pub async fn recover(engine: &Arc<Engine>) -> Result<Vec<Survivor>, RecoveryErro
             }
             (_, job, found) => {
                 let ended = finish(engine, &run, found).await;
-                engine.runs.record_end(&ended).await?;
                 ends.extend(job.map(|job| (job, RunFacts::from(&ended))));
+                unrecorded.push(ended);
             }
         }
+        if unrecorded.len() >= RECORDED_AT_ONCE {
+            engine.runs.record_ends(&unrecorded).await?;
+            unrecorded.clear();
+        }
     }
+    engine.runs.record_ends(&unrecorded).await?;
     // a crash between the record of an exit and its settlement
+    let ended = ends.iter().map(|(_, facts): &(JobRow, RunFacts)| facts.run);
+    let known: HashSet<RunId> = ended.chain(survivors.iter().map(|one: &Survivor| one.run.id)).collect();
     for job in jobs {
-        let known = |run: RunId| {
-            ends.iter().any(|(_, facts)| facts.run == run) || survivors.iter().any(|one| one.run.id == run)
-        };
-        let Some(run) = job.run.filter(|run| !known(*run)) else { continue };
+        let Some(run) = job.run.filter(|run| !known.contains(run)) else { continue };
         let facts = match engine.runs.adopt(run) {
             Ok(Adopted::Ended(record)) => {
                 RunFacts::from(&Ended { run, started: true, swept: None, record: Some(record) })

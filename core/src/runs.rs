@@ -348,25 +348,37 @@ impl Runs {
     /// # Errors
     /// [`StoreError`].
     pub async fn record_end(&self, ended: &Ended) -> Result<(), StoreError> {
+        self.record_ends(std::slice::from_ref(ended)).await
+    }
+
+    /// Records how several runs ended, in one transaction: all of them, or none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record_ends(&self, ends: &[Ended]) -> Result<(), StoreError> {
+        if ends.is_empty() {
+            return Ok(());
+        }
         let now = self.clock.now_ms();
-        let cost_microusd = self.reported_cost(ended.run).await;
-        let ending = RunEnding {
+        let mut endings = Vec::with_capacity(ends.len());
+        for ended in ends {
+            endings.push((ended.run, self.ending(ended, now).await));
+        }
+        self.store.record_runs_ended(endings, now).await
+    }
+
+    async fn ending(&self, ended: &Ended, now_ms: i64) -> RunEnding {
+        // what was never begun has said nothing
+        let cost_microusd = if ended.started { self.reported_cost(ended.run).await } else { None };
+        let swept = ended.swept.as_ref().filter(|swept| swept.could_not_look.is_none());
+        RunEnding {
             outcome: ended.outcome_text(),
             exit_code: ended.record.as_ref().and_then(ExitRecord::exit_code),
-            swept: ended
-                .swept
-                .as_ref()
-                .filter(|swept| swept.could_not_look.is_none())
-                .map(|swept| swept.killed),
-            surviving: ended
-                .swept
-                .as_ref()
-                .filter(|swept| swept.could_not_look.is_none())
-                .map(|swept| swept.survivors.len() as u64),
+            swept: swept.map(|swept| swept.killed),
+            surviving: swept.map(|swept| swept.survivors.len() as u64),
             cost_microusd,
-            ended_at_ms: ended.record.as_ref().map_or(now, |record| record.ended_at_ms),
-        };
-        self.store.record_run_ended(ended.run, ending, now).await
+            ended_at_ms: ended.record.as_ref().map_or(now_ms, |record| record.ended_at_ms),
+        }
     }
 
     async fn record_not_started(&self, run: RunId, why: &str) -> Result<(), StoreError> {

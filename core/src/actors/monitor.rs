@@ -21,7 +21,8 @@ async fn follow_owners(stage: &Stage) {
     let mut ended = stage.engine.store.owners().ended();
     loop {
         tokio::select! {
-            told = ended.changed() => if told.is_err() { return },
+            biased;
+            () = ended.changed() => {}
             () = stage.stop.cancelled() => return,
         }
         if stage.engine.life() != Life::Ready {

@@ -1,4 +1,4 @@
-//! The reconciler: asks for every open task that is not blocked, so that no lost wake-up is for
+//! The reconciler: asks for every open task that does not stand for a person, so that no lost wake-up is for
 //! ever, and removes what finished tasks left on this machine.
 
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use crate::{
         actor::Actor,
         ids::{TaskId, WorkItemKey},
         task::Standing,
+        transition::is_parked_by_force,
     },
     engine::{EngineError, Life, Request},
     failpoint::{Plant, planted},
@@ -68,6 +69,8 @@ async fn pass(stage: &Stage) -> Result<(), EngineError> {
     for row in stage.engine.store.open_tasks(TASKS_MAX).await? {
         match row.task.standing {
             Standing::Moving {} | Standing::Waiting { .. } => {}
+            // nobody's turn but ours, once its robbed owner has ended
+            Standing::Blocked { .. } if is_parked_by_force(&row.task) => {}
             Standing::Held { .. } | Standing::Blocked { .. } | Standing::Finished {} => continue,
         }
         let request = Request::advance(Actor::Reconciler, "found standing");

@@ -309,12 +309,12 @@ fn overdue_ci(task: &Task, step: &str, reason: &str, limits: Limits, now_ms: i64
 }
 
 /// Until when a task rests before it is tried again; a person's retry ends the rest, and so does a clock
-/// that shows an earlier time than the task's last change: it was set back, and must not prolong it.
+/// that shows an earlier time than the beginning of the rest: it was set back, and must not prolong it.
 /// Whoever asks earlier must not use up a try.
 #[must_use]
 pub fn rests_until(task: &Task, now_ms: i64) -> Option<i64> {
     match task.standing {
-        Standing::Held { retry_at_ms, .. } if (task.updated_at_ms..retry_at_ms).contains(&now_ms) => {
+        Standing::Held { retry_at_ms, .. } if (task.standing_since_ms..retry_at_ms).contains(&now_ms) => {
             Some(retry_at_ms)
         }
         Standing::Held { .. }
@@ -403,12 +403,18 @@ pub fn parked_by_force(effect: EffectKind) -> Standing {
     }
 }
 
+/// Whether a task stands only until the owner that was robbed of its lease has ended: no person's turn.
+#[must_use]
+pub fn is_parked_by_force(task: &Task) -> bool {
+    matches!(&task.standing, Standing::Blocked { cause, .. } if cause.starts_with(ROBBED))
+}
+
 /// Whether a task stands only until an open effect is settled.
 #[must_use]
 pub fn is_parked(task: &Task) -> bool {
     match &task.standing {
         Standing::Blocked { cause, .. } => {
-            cause.starts_with(ROBBED) || (cause.starts_with("effect ") && cause.contains(IN_DOUBT))
+            is_parked_by_force(task) || (cause.starts_with("effect ") && cause.contains(IN_DOUBT))
         }
         Standing::Moving {} | Standing::Waiting { .. } | Standing::Held { .. } | Standing::Finished {} => {
             false

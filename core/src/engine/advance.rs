@@ -104,7 +104,9 @@ impl Engine {
             return Ok(Outcome::Held { retry_at_ms });
         }
         if request.command == Command::Advance {
+            // a person goes first, and may be refused: whoever makes way has not asked for nothing
             if self.yields.asked(row.id) {
+                self.store.keep_trigger(row.id, request.actor, self.clock.now_ms()).await?;
                 return Ok(Outcome::NoChange);
             }
             // the forge keeps a spoiled run's status as final: a retry has to ask for another

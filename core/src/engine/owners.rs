@@ -29,9 +29,10 @@ impl Engine {
             // whoever ends from here on is heard
             ended.mark_unchanged();
             let outcome = self.advance(key, request.clone()).await;
-            if !matches!(outcome, Ok(Outcome::Deferred { .. })) || ended.changed().await.is_err() {
+            if !matches!(outcome, Ok(Outcome::Deferred { .. })) {
                 break outcome;
             }
+            ended.changed().await;
         };
         if !matches!(entered, Err(EngineError::Store(_))) {
             self.store.forget_command(row.id).await?;

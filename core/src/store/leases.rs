@@ -8,12 +8,12 @@ use std::{
     collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::writer::Cached;
 use super::{Store, StoreError, effects, notices, pending, tasks};
@@ -40,7 +40,45 @@ pub(super) const SELECT_HELD: &str =
 pub struct OwnerRegistry {
     next: Arc<AtomicI64>,
     live: Arc<Mutex<HashSet<i64>>>,
-    ended: watch::Sender<()>,
+    ended: Arc<Ends>,
+}
+
+/// How many owners have ended or were robbed, and who waits for the next. Whoever waits is woken in the
+/// order of waiting: the same history goes the same way.
+#[derive(Debug, Default)]
+struct Ends {
+    count: AtomicU64,
+    more: Notify,
+}
+
+/// Hears of owners that end.
+#[derive(Debug)]
+pub struct Ended {
+    ends: Arc<Ends>,
+    heard: u64,
+}
+
+impl Ended {
+    /// Takes all that has ended by now for heard.
+    pub fn mark_unchanged(&mut self) {
+        self.heard = self.ends.count.load(Ordering::Acquire);
+    }
+
+    /// Resolves when an owner has ended that was not heard of yet.
+    pub async fn changed(&mut self) {
+        loop {
+            let more = self.ends.more.notified();
+            tokio::pin!(more);
+            // on the list before the look: an end between the two is not missed
+            more.as_mut().enable();
+            let count = self.ends.count.load(Ordering::Acquire);
+            if count != self.heard {
+                self.heard = count;
+                return;
+            }
+            more.await;
+        }
+    }
 }
 
 /// One owner's life; the lease is stale once this is dropped.
@@ -59,12 +97,13 @@ impl OwnerRegistry {
 
     /// Tells whenever an owner has ended or was robbed of its lease: who was deferred asks again.
     #[must_use]
-    pub fn ended(&self) -> watch::Receiver<()> {
-        self.ended.subscribe()
+    pub fn ended(&self) -> Ended {
+        Ended { ends: Arc::clone(&self.ended), heard: self.ended.count.load(Ordering::Acquire) }
     }
 
     fn tell(&self) {
-        self.ended.send_replace(());
+        self.ended.count.fetch_add(1, Ordering::AcqRel);
+        self.ended.more.notify_waiters();
     }
 
     /// Whether an owner's handle is registered.

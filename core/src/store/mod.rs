@@ -40,8 +40,8 @@ pub use gates::{GateRow, GateWrite};
 pub use inline::{MemoryFile, Passage, StorePoint, StorePoints};
 pub use jobs::{ClaimedJob, JobRow, JobSettlement};
 pub use leases::{
-    Acquired, ForcedRelease, HeldLease, LeaseProof, OwnerRegistration, OwnerRegistry, ReclaimReason, Robbed,
-    WhichGrant,
+    Acquired, Ended, ForcedRelease, HeldLease, LeaseProof, OwnerRegistration, OwnerRegistry, ReclaimReason,
+    Robbed, WhichGrant,
 };
 pub use migrate::SCHEMA;
 pub use notices::NoticeRow;

@@ -54,6 +54,14 @@ pub(super) fn keep(tx: &Transaction<'_>, task: TaskId, actor: Actor, at_ms: i64)
 }
 
 impl Store {
+    /// Keeps the trigger of an actor that made way for a person: it asks again when that one has left.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keep_trigger(&self, task: TaskId, actor: Actor, at_ms: i64) -> Result<(), StoreError> {
+        self.writer.write("keep_trigger", move |tx| keep(tx, task, actor, at_ms)).await
+    }
+
     /// Takes the triggers whose tasks have no live owner any more, each once.
     ///
     /// # Errors

@@ -141,25 +141,39 @@ impl Store {
         ending: RunEnding,
         at_ms: i64,
     ) -> Result<(), StoreError> {
+        self.record_runs_ended(vec![(run, ending)], at_ms).await
+    }
+
+    /// The same for several runs, in one transaction: all of them, or none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record_runs_ended(
+        &self,
+        endings: Vec<(RunId, RunEnding)>,
+        at_ms: i64,
+    ) -> Result<(), StoreError> {
         self.writer
             .write("record_run_ended", move |tx| {
-                tx.execute_cached(
-                    "UPDATE run SET ended_at_ms = ?2, outcome = ?3, exit_code = ?4, swept_processes = ?5,
-                            surviving_processes = ?6, cost_microusd = ?7, exit_recorded_at_ms = ?8
-                     WHERE id = ?1 AND ended_at_ms IS NULL",
-                    params![
-                        run.0,
-                        ending.ended_at_ms,
-                        ending.outcome,
-                        ending.exit_code,
-                        ending.swept.map(u64::cast_signed),
-                        ending.surviving.map(u64::cast_signed),
-                        ending.cost_microusd,
-                        at_ms
-                    ],
-                )
-                .map(drop)
-                .map_err(tasks::failed("record_run_ended"))
+                for (run, ending) in endings {
+                    tx.execute_cached(
+                        "UPDATE run SET ended_at_ms = ?2, outcome = ?3, exit_code = ?4, swept_processes = ?5,
+                                surviving_processes = ?6, cost_microusd = ?7, exit_recorded_at_ms = ?8
+                         WHERE id = ?1 AND ended_at_ms IS NULL",
+                        params![
+                            run.0,
+                            ending.ended_at_ms,
+                            ending.outcome,
+                            ending.exit_code,
+                            ending.swept.map(u64::cast_signed),
+                            ending.surviving.map(u64::cast_signed),
+                            ending.cost_microusd,
+                            at_ms
+                        ],
+                    )
+                    .map_err(tasks::failed("record_run_ended"))?;
+                }
+                Ok(())
             })
             .await
     }

@@ -94,7 +94,8 @@ pub(super) const SELECT_EVENTS: &str =
 /// A task whose edge is owned is not asked for: its owner acts, and the reaper frees a dead owner's. One
 /// that was written later than the clock shows is due: the clock was set back.
 pub(super) const SELECT_DUE: &str = "SELECT id, row_json FROM task WHERE due_at_ms IS NOT NULL \
-     AND (due_at_ms <= ?1 OR updated_at_ms > ?1) AND NOT EXISTS \
+     AND (due_at_ms <= ?1 OR updated_at_ms > ?1 \
+          OR (standing = 'held' AND json_extract(row_json, '$.standing_since_ms') > ?1)) AND NOT EXISTS \
      (SELECT 1 FROM transition_lease WHERE task_id = task.id AND held = 1) ORDER BY due_at_ms LIMIT ?2";
 pub(super) const SELECT_OPEN: &str =
     "SELECT id, row_json FROM task WHERE stage NOT IN ('done','cancelled') ORDER BY id LIMIT ?1";

@@ -8,6 +8,7 @@ use orch_core::{
         stage::Stage,
         transition::{Command, Outcome},
     },
+    runs::Ended,
     store::{IntentWrite, LeaseProof},
 };
 
@@ -227,4 +228,57 @@ async fn an_owner_of_the_last_life_that_wakes_up_late_can_do_nothing() {
     assert_eq!(late, IntentWrite::Fenced);
     assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
     world.assert_done_once(1).await;
+}
+
+/// More than one transaction of the start records.
+const MANY: u32 = 300;
+
+/// That many agents of a life that ended before any of them began.
+async fn claimed_and_gone() -> World {
+    let mut world = World::plain().await;
+    for number in 1..=MANY {
+        let row = world.create(number).await;
+        assert_eq!(row.task.stage, Stage::Analysis);
+        let claimed =
+            world.store().claim_job((MANY, MANY), u64::from(number), |_, _| 60_000, 1).await.unwrap();
+        assert!(claimed.is_some());
+    }
+    world.crash().await;
+    world
+}
+
+/// Takes the last life up; answers how its runs and jobs stand then.
+async fn taken_up(world: &World) -> Vec<String> {
+    orch_core::recovery::recover(&world.engine).await.unwrap();
+    assert_eq!(world.store().open_runs().await.unwrap(), []);
+    let settled = async {
+        while !world.store().running_jobs().await.unwrap().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let settled = tokio::time::timeout(std::time::Duration::from_secs(60), settled).await;
+    assert!(settled.is_ok(), "a job is never settled");
+    let mut told = Vec::new();
+    for number in 1..=MANY {
+        let row = world.row(number).await;
+        let job = world.store().open_job_of(row.id).await.unwrap().unwrap();
+        let run = world.store().run(job.run.unwrap()).await.unwrap().unwrap();
+        let events = world.store().events(row.id).await.unwrap();
+        let events: Vec<_> = events.into_iter().map(|stored| stored.event).collect();
+        told.push(format!("{:?} {} {:?} {events:?}", job.status, job.attempt, run.ending.unwrap().outcome));
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_two_batches_of_recorded_ends_leaves_what_one_start_leaves() {
+    let undisturbed = taken_up(&claimed_and_gone().await).await;
+    let mut world = claimed_and_gone().await;
+    // a start that recorded its first ends and was killed before it settled any job
+    let open = world.store().open_runs().await.unwrap();
+    let first =
+        open.iter().take(256).map(|run| Ended { run: run.id, started: false, swept: None, record: None });
+    world.engine.runs.record_ends(&first.collect::<Vec<_>>()).await.unwrap();
+    world.crash().await;
+    assert_eq!(taken_up(&world).await, undisturbed);
 }

@@ -32,6 +32,10 @@ pub struct Weather {
     pub operator: bool,
     /// The health command gives no answer for a while.
     pub deaf: bool,
+    /// People deploy by hand: what was merged, or something older.
+    pub hands: bool,
+    /// The machine is short of memory: programs and their supervisors are killed.
+    pub kills: bool,
     /// Deploys take effect after the deploy command has ended.
     pub slow_deploys: bool,
 }
@@ -53,6 +57,8 @@ pub enum Act {
     PersonMerges(usize),
     /// A person closes one.
     PersonCloses(usize),
+    /// A person deploys a revision by hand.
+    PersonDeploys(String),
     /// The health command becomes deaf, or hears again.
     Hearing,
 }
@@ -77,6 +83,14 @@ pub fn possible(outside: &Outside, weather: Weather, calm: bool) -> Vec<Act> {
     }
     if outside.deaf || (weather.deaf && !calm) {
         acts.push(Act::Hearing);
+    }
+    if weather.hands && !calm {
+        let merged = outside.pulls.iter().filter_map(|pull| match &pull.state {
+            PullState::Merged(merged) => Some(merged),
+            PullState::Open | PullState::Closed => None,
+        });
+        let other = merged.chain(&outside.ran).filter(|one| outside.deployed.as_ref() != Some(*one));
+        acts.extend(other.cloned().map(Act::PersonDeploys));
     }
     if weather.meddling && !calm {
         acts.push(Act::TargetMoves);
@@ -105,8 +119,20 @@ pub fn act(
     match act {
         Act::End(dir) => {
             let bad = weather.red && chance(15);
-            let killed = weather.red && chance(5);
-            let lost = weather.crashes && chance(3);
+            let killed = chance(if weather.kills {
+                25
+            } else if weather.red {
+                5
+            } else {
+                0
+            });
+            let lost = chance(if weather.kills {
+                10
+            } else if weather.crashes {
+                3
+            } else {
+                0
+            });
             let shared = weather.meddling && chance(20);
             (end(outside, dir, End { bad, killed, lost, shared, slow: weather.slow_deploys }), None)
         }
@@ -136,7 +162,7 @@ pub fn act(
         Act::TakeEffect => {
             let revision = outside.deploying.remove(0);
             let told = format!("deploy of {revision} takes effect");
-            outside.deployed = Some(revision);
+            outside.runs_now(revision);
             (told, None)
         }
         Act::TargetMoves => {
@@ -163,6 +189,10 @@ pub fn act(
                 outside.excuses.insert(pull.key.clone(), "a person closed it".to_owned());
             }
             (format!("a person closes pull request {}", index + 1), None)
+        }
+        Act::PersonDeploys(revision) => {
+            outside.runs_now(revision.clone());
+            (format!("a person deploys {revision}"), None)
         }
         Act::Hearing => {
             outside.deaf = !outside.deaf;
@@ -219,7 +249,7 @@ fn end(outside: &mut Outside, dir: &PathBuf, how: End) -> String {
             if well && how.slow {
                 outside.deploying.push(revision);
             } else if well {
-                outside.deployed = Some(revision);
+                outside.runs_now(revision);
             }
             match (&outcome, run.deploy.and_then(|index| outside.deploys.get_mut(index))) {
                 (Outcome::Exited { .. }, Some(deploy)) => deploy.1 = Some(well),

@@ -3,7 +3,11 @@
 //! First chance decides who goes on and what goes wrong; then all goes fairly and well, and every
 //! task must come to rest. The same choices give the same history, to the byte.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use orch_core::{
     actors,
@@ -12,7 +16,7 @@ use orch_core::{
     domain::{
         actor::Actor,
         event::Event,
-        ids::{BootId, WorkItemKey},
+        ids::{BootId, TaskId, WorkItemKey},
         job::Role,
         stage::Stage,
         task::Standing,
@@ -36,18 +40,27 @@ use crate::{
     acts::{self, Weather, Webhook},
     choices::Choices,
     judge::{Judge, now},
+    ledger::Ledger,
     schedule::{Kind, Open, Schedule},
     world::{Source, World},
 };
 
 /// Steps that chance decides, at most.
 const STEPS_MAX: u32 = 320;
+/// Steps that go well before chance decides, at most: so the weather meets the late part of an edge as
+/// often as the early one.
+const CALM_STEPS_MAX: u32 = 320;
 /// Steps within which everything must come to rest once all goes well.
 const FAIR_STEPS_MAX: u32 = 20_000;
 /// Steps that may follow each other without time passing.
 const BUSY_STEPS_MAX: u32 = 3_000;
 /// And the time: less than a jump of the clock, which must delay nothing.
 const FAIR_TIME_MAX_MS: i64 = 12 * 3_600_000;
+/// How long a task may stand for a robbed owner that has ended, once nobody is at work any more: a pass of
+/// the monitor and its pause, with room. The reconciler comes far later.
+const PARKED_MAX_MS: i64 = 10_000;
+/// Retries by a person that make good what failing calls and commands cost.
+const RETRIES_MAX: u32 = 2;
 /// Lives of one history, at most.
 const LIVES_MAX: u32 = 8;
 const DAY_MS: i64 = 86_400_000;
@@ -76,7 +89,7 @@ pub struct Ground {
     config: CoreConfig,
     projects: Projects,
     file: MemoryFile,
-    lifted: Option<Guard>,
+    lifted: Vec<Guard>,
     _dir: tempfile::TempDir,
 }
 
@@ -108,16 +121,16 @@ impl Ground {
         }
         let projects = Projects::parse(&text, Path::new("/model"))
             .map_err(|problems| anyhow::anyhow!("the project of the model: {problems:?}"))?;
-        Ok(Self { config, projects, file: MemoryFile::new()?, lifted: None, _dir: dir })
+        Ok(Self { config, projects, file: MemoryFile::new()?, lifted: Vec::new(), _dir: dir })
     }
 
-    /// The same without one guard.
+    /// The same without these guards.
     ///
     /// # Errors
     /// As [`Self::new`].
     #[cfg(debug_assertions)]
-    pub fn without(guard: Guard) -> anyhow::Result<Self> {
-        Ok(Self { lifted: Some(guard), ..Self::new()? })
+    pub fn without(guards: &[Guard]) -> anyhow::Result<Self> {
+        Ok(Self { lifted: guards.to_vec(), ..Self::new()? })
     }
 }
 
@@ -154,12 +167,15 @@ pub fn run(ground: &Ground, choices: Choices, tells: bool) -> anyhow::Result<Rep
         choices,
         judge: Judge::default(),
         weather: Weather::default(),
+        calm: 0,
         budget: 0,
         fair: false,
         fair_since_ms: 0,
         fair_steps: 0,
         fair_last_ms: 0,
         fair_busy: 0,
+        parked_ms: None,
+        retries: RETRIES_MAX,
         answers: Vec::new(),
         life: 0,
         tells,
@@ -181,12 +197,15 @@ struct History<'a> {
     choices: Choices,
     judge: Judge,
     weather: Weather,
+    calm: u32,
     budget: u32,
     fair: bool,
     fair_since_ms: i64,
     fair_steps: u32,
     fair_last_ms: i64,
     fair_busy: u32,
+    parked_ms: Option<i64>,
+    retries: u32,
     answers: Vec<JoinHandle<Result<(), EngineError>>>,
     life: u32,
     tells: bool,
@@ -241,7 +260,10 @@ impl History<'_> {
             meddling: often(35) && storm,
             operator: often(35) && storm,
             deaf: often(25) && storm,
+            hands: often(25) && storm,
+            kills: often(20) && storm,
         };
+        self.world.outside().owners_end = !self.weather.panics;
         self.world.outside().owners_live =
             !(self.weather.panics || self.weather.operator || self.weather.jumps || self.weather.failures);
         self.world.outside().slots_last =
@@ -257,7 +279,8 @@ impl History<'_> {
             };
             self.take_in(&store, number, start)?;
         }
-        self.budget = 40 + self.choices.below(STEPS_MAX - 40);
+        self.calm = if self.choices.chance(60) { self.choices.below(CALM_STEPS_MAX) } else { 0 };
+        self.budget = self.calm + 40 + self.choices.below(STEPS_MAX - 40);
         let weather = self.weather;
         self.tell(|| format!("{weather:?}, {tasks} tasks"));
         let looked = self.judge.look(&store, &self.world.outside());
@@ -295,6 +318,9 @@ impl History<'_> {
             events.push(Event::Entered { from, to });
             from = to;
         }
+        // the work of the roles before is on the forge
+        outside.publish(key.as_str(), &format!("work item {number}"));
+        events.push(Event::PullRequestOpened { number: i64::try_from(outside.pulls.len())? });
         let role = start.row().role;
         events.extend(role.map(|role| Event::JobQueued { role }));
         let write = CommitWrite {
@@ -317,8 +343,8 @@ impl History<'_> {
         let identity = Identity { boot_id: BootId(format!("life {number}")), pid: 1, start_ticks: 1 };
         let store = self.ground.file.open(identity, Arc::new(self.schedule.clone()));
         #[cfg(debug_assertions)]
-        if let Some(guard) = self.ground.lifted {
-            store.guards().lift(guard);
+        for guard in &self.ground.lifted {
+            store.guards().lift(*guard);
         }
         store
     }
@@ -353,6 +379,10 @@ impl History<'_> {
         let next = runtime.block_on(async {
             let store = self.store(self.life);
             let engine = self.engine(store.clone());
+            match Ledger::new(store.clone(), self.schedule.clone(), self.world.clone()) {
+                Ok(ledger) => self.schedule.tell(Some(Arc::new(ledger))),
+                Err(error) => return self.wrong(format!("the store cannot be read: {error}")),
+            }
             let starting = Arc::clone(&engine);
             let up = tokio::spawn(async move { serve::bring_up(&starting).await });
             let mut life = Now { engine, quiet: store, up: Some(up), stage: None, down: None };
@@ -366,6 +396,7 @@ impl History<'_> {
         });
         // whatever waited anywhere is gone with it, as in a crash
         self.answers.clear();
+        self.schedule.tell(None);
         drop(runtime);
         self.schedule.clear();
         self.world.core_died();
@@ -386,10 +417,12 @@ impl History<'_> {
         if !self.fair && self.report.count >= self.budget {
             self.fair = true;
             self.fair_since_ms = self.schedule.passed_ms();
+            self.fair_steps = 0;
             let told = self.judge.told();
             self.tell(|| format!("from here on all goes well: {told}"));
         }
-        let next = if self.fair { self.fair_step(life) } else { self.wild_step(life) };
+        let calm = self.fair || self.report.count < self.calm;
+        let next = if calm { self.fair_step(life) } else { self.wild_step(life) };
         match next {
             Ok(Next::On) => {}
             Ok(other) => return other,
@@ -477,9 +510,6 @@ impl History<'_> {
                 (_, true) => Open::Panic,
                 (false, false) => Open::Go,
             };
-            if how != Open::Go {
-                self.excuse_all(if fails { "calls failed" } else { "" });
-            }
             self.open(life, gate, how)?;
             return Ok(Next::On);
         }
@@ -526,7 +556,7 @@ impl History<'_> {
             if let Some(act) = possible.first() {
                 return self.act(life, act, true);
             }
-            if self.judge.rests() && life.down.is_none() {
+            if self.judge.rests() && life.down.is_none() && self.answers.is_empty() {
                 return self.rest(life);
             }
             // how long others may take is measured by a clock that somebody sets right in the end; a job's
@@ -534,6 +564,19 @@ impl History<'_> {
             if self.judge.waits_for_others() {
                 self.schedule.set_right();
             }
+            // a trigger whose entry failed or panicked is the reconciler's to make good
+            let lost = self.weather.failures || self.weather.panics;
+            self.parked_ms = match self.parked_ms {
+                _ if lost || !self.judge.is_any_parked() || life.engine.life() != Life::Ready => None,
+                None => Some(passed_ms),
+                Some(since) if passed_ms - since > PARKED_MAX_MS => {
+                    return Err(format!(
+                        "I7: nobody asks for what was taken by force: {}",
+                        self.judge.told()
+                    ));
+                }
+                since => since,
+            };
             if !self.approve(life) && !self.schedule.pass_time() {
                 return Err(format!("I7: nobody waits for anything: {}", self.judge.told()));
             }
@@ -553,12 +596,34 @@ impl History<'_> {
     fn rest(&mut self, life: &Now) -> Result<Next, String> {
         self.look(life)?;
         let weather = self.weather;
-        if !(weather.operator || weather.failures) {
-            self.quietly(|judge, world| judge.all_done(&world.outside(), weather))?;
+        // what failing calls and commands cost, a person's retry makes good: the way out that each task names
+        if (weather.operator || weather.failures) && self.retries > 0 && self.judge.blocked().next().is_some()
+        {
+            self.retries -= 1;
+            self.fair_busy = 0;
+            self.retry_all(life);
+            return Ok(Next::On);
         }
+        self.quietly(|judge, world| judge.all_done(&world.outside(), weather))?;
         let told = self.judge.told();
         self.tell(|| format!("at rest: {told}"));
         Ok(Next::Over)
+    }
+
+    /// A person retries what nobody outside has made impossible; false when there is nothing.
+    fn retry_all(&mut self, life: &Now) -> bool {
+        let excuses = self.world.outside().excuses.clone();
+        let blocked = self.judge.blocked().filter(|task| !excuses.contains_key(task.key.as_str()));
+        let keys: Vec<WorkItemKey> = blocked.map(|task| task.key.clone()).collect();
+        let any = !keys.is_empty();
+        for key in keys {
+            self.tell(|| format!("a person retries {key}"));
+            let engine = Arc::clone(&life.engine);
+            self.answers.push(tokio::spawn(async move {
+                engine.operate(&key, Command::Retry, "ann", "its way out").await.map(drop)
+            }));
+        }
+        any
     }
 
     fn act(&mut self, life: &Now, act: &acts::Act, calm: bool) -> Result<Next, String> {
@@ -608,11 +673,16 @@ impl History<'_> {
     }
 
     fn meddle(&mut self, life: &Now) {
-        let tasks: Vec<WorkItemKey> = self.judge.tasks().map(|(_, task)| task.key.clone()).collect();
+        // nobody releases what nobody holds
+        let held = self.quietly(|_, _| now(life.quiet.held_leases())).unwrap_or_default();
+        let owned: BTreeSet<TaskId> = held.into_iter().map(|lease| lease.task).collect();
+        let releases = !owned.is_empty() && self.choices.chance(50);
+        let tasks = self.judge.tasks().filter(|(id, _)| !releases || owned.contains(id));
+        let tasks: Vec<WorkItemKey> = tasks.map(|(_, task)| task.key.clone()).collect();
         let count = u32::try_from(tasks.len()).unwrap_or(1);
         let Some(key) = tasks.get(self.choices.below(count) as usize).cloned() else { return };
         let engine = Arc::clone(&life.engine);
-        let command = match self.choices.below(10) {
+        let command = match if releases { 8 } else { self.choices.below(8) } {
             0..=4 => Command::Retry,
             5 | 6 => Command::RollBack { why: "not so".to_owned() },
             7 => Command::Cancel,
@@ -634,6 +704,9 @@ impl History<'_> {
                 return;
             }
         };
+        if command == Command::Cancel {
+            self.world.outside().cancels.insert(key.as_str().to_owned());
+        }
         self.tell(|| format!("a person asks {key} for {command:?}"));
         self.answers.push(tokio::spawn(async move {
             engine.operate(&key, command, "ann", "as I say").await.map(drop)
@@ -662,16 +735,5 @@ impl History<'_> {
         }
         self.tell(|| "CRASH".to_owned());
         Some(Next::Dead)
-    }
-
-    fn excuse_all(&mut self, why: &str) {
-        if why.is_empty() {
-            return;
-        }
-        let keys: Vec<String> = self.judge.tasks().map(|(_, task)| task.key.as_str().to_owned()).collect();
-        let mut outside = self.world.outside();
-        for key in keys {
-            outside.excuses.entry(key).or_insert_with(|| why.to_owned());
-        }
     }
 }

@@ -19,6 +19,7 @@ use orch_core::{
         lease::OwnerLiveness,
         stage::{Edge, Stage, is_edge},
         task::{self, Standing, Task},
+        transition::is_parked_by_force,
         verdict::Waitee,
     },
     store::Store,
@@ -128,9 +129,13 @@ impl Judge {
     pub fn look_at_start(&self, store: &Store) -> Result<(), String> {
         let failed = |error: orch_core::store::StoreError| format!("the store cannot be read: {error}");
         for intent in now(store.open_intents()).map_err(failed)? {
-            let blocked =
-                self.tasks.get(&intent.task.0).is_some_and(|task| task.standing.as_str() == "blocked");
-            if !blocked {
+            // in doubt it stands for a person; a deploy that goes on is waited for
+            let stands = self.tasks.get(&intent.task.0).is_some_and(|task| match &task.standing {
+                Standing::Blocked { .. } => true,
+                Standing::Waiting { who, .. } => matches!(who, Waitee::Deploy { .. }),
+                Standing::Moving {} | Standing::Held { .. } | Standing::Finished {} => false,
+            });
+            if !stands {
                 return Err(format!("I6: ready with an open intent of {}", intent.kind));
             }
         }
@@ -145,9 +150,10 @@ impl Judge {
     /// Whether nobody but a person can go on with any task.
     #[must_use]
     pub fn rests(&self) -> bool {
-        self.tasks
-            .values()
-            .all(|task| task.stage.is_terminal() || matches!(task.standing, Standing::Blocked { .. }))
+        self.tasks.values().all(|task| {
+            task.stage.is_terminal()
+                || matches!(task.standing, Standing::Blocked { .. }) && !is_parked_by_force(task)
+        })
     }
 
     /// Whether all that is not at rest waits for others, who have a time for it that the clock measures: CI,
@@ -166,6 +172,12 @@ impl Judge {
         })
     }
 
+    /// Whether a task stands only until a robbed owner has ended.
+    #[must_use]
+    pub fn is_any_parked(&self) -> bool {
+        self.tasks.values().any(is_parked_by_force)
+    }
+
     /// How the tasks stand, one line.
     #[must_use]
     pub fn told(&self) -> String {
@@ -182,9 +194,15 @@ impl Judge {
         self.tasks.values().map(one).collect::<Vec<_>>().join("; ")
     }
 
-    /// The end of a history in which nobody commanded anything and no call failed. What else the weather may
-    /// bring excuses only what it can cause: a clock that jumped ends a wait that has a time, and who cannot
-    /// be asked leaves a doubt.
+    /// Tasks that stand for a person.
+    pub fn blocked(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values().filter(|task| matches!(task.standing, Standing::Blocked { .. }))
+    }
+
+    /// The end of a history. What the weather may bring excuses only what it can cause: a clock that jumped
+    /// ends a wait that has a time, and who cannot be asked leaves a doubt. Calls that failed and people who
+    /// commanded excuse nothing here but a cancel: what they cost is made good by a person's retry before this
+    /// is asked.
     ///
     /// # Errors
     /// I6: which task did not reach `done`.
@@ -193,7 +211,9 @@ impl Judge {
             let late = cause.contains("is not deployed in time") || cause.contains(": no answer within ");
             let in_doubt = cause.starts_with("effect ") && cause.contains(" is in doubt: ");
             let unasked = cause.contains("could not judge the code") && cause.contains("could not be asked");
-            (weather.jumps && late) || (weather.deaf && (late || in_doubt || unasked))
+            // somebody else's revision runs, and nobody deploys ours again
+            let replaced = weather.hands && cause.contains("is not deployed in time");
+            replaced || (weather.jumps && late) || (weather.deaf && (late || in_doubt || unasked))
         };
         for task in self.tasks.values() {
             let excuse = outside.excuses.get(task.key.as_str());
@@ -201,7 +221,8 @@ impl Judge {
             let parks = outside.cut_off.contains(task.key.as_str())
                 && matches!(&task.standing, Standing::Blocked { cause, .. } if cause.starts_with("effect start_deploy is in doubt"));
             let caused = matches!(&task.standing, Standing::Blocked { cause, .. } if may_end(cause));
-            if task.stage != Stage::Done && excuse.is_none() && !parks && !caused {
+            let cancelled = task.stage == Stage::Cancelled && outside.cancels.contains(task.key.as_str());
+            if task.stage != Stage::Done && !cancelled && excuse.is_none() && !parks && !caused {
                 return Err(format!("I6: without a cause outside it ended so: {}", self.told()));
             }
         }
@@ -264,8 +285,8 @@ fn done(task: &Task, outside: &Outside) -> Result<(), String> {
     if !outside.pulls.iter().any(|pull| pull.key == key.as_str() && is_merged(&pull.state)) {
         return Err(format!("I2: {key} is done, and no pull request of it was merged as {merged}"));
     }
-    if !outside.deployed.as_ref().is_some_and(|deployed| outside.is_ancestor(merged, deployed)) {
-        return Err(format!("I6: {key} is done, and {merged} does not run"));
+    if !outside.ran.iter().any(|ran| outside.is_ancestor(merged, ran)) {
+        return Err(format!("I6: {key} is done, and {merged} never ran"));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ pub mod acts;
 pub mod choices;
 pub mod history;
 pub mod judge;
+pub mod ledger;
 pub mod schedule;
 pub mod shrink;
 pub mod world;

@@ -47,8 +47,19 @@ struct Gate {
     waker: Option<Waker>,
 }
 
+/// Who is told of writes, in the task that writes.
+pub trait Witness: std::fmt::Debug + Send + Sync {
+    /// Right before a write's transaction, or its failure.
+    fn before(&self, command: &'static str);
+    /// Right behind its commit.
+    fn wrote(&self, command: &'static str);
+    /// Its writer is told that it failed, though it stands.
+    fn unheard(&self, command: &'static str);
+}
+
 #[derive(Debug, Default)]
 struct Inner {
+    witness: Option<Arc<dyn Witness>>,
     next: u64,
     gates: BTreeMap<u64, Gate>,
     passed_ms: i64,
@@ -88,6 +99,11 @@ impl Schedule {
     /// A call that may be made to fail; answers whether it was.
     pub async fn fails(&self, at: &'static str, what: &str) -> bool {
         self.gate(Kind::Call, at, what.to_owned()).await == Open::Fail
+    }
+
+    /// Tells `witness` of every write from now on, or nobody.
+    pub fn tell(&self, witness: Option<Arc<dyn Witness>>) {
+        self.inner().witness = witness;
     }
 
     /// Lets everything through, without a choice, while `on`: for setting up and for looking.
@@ -219,12 +235,22 @@ impl StorePoints for Schedule {
             StorePoint::BeforeWrite => (Kind::Call, "write"),
             StorePoint::AfterWrite => (Kind::Call, "wrote"),
         };
+        let witness = self.inner().witness.clone();
+        if let (StorePoint::AfterWrite, Some(witness)) = (point, &witness) {
+            witness.wrote(command);
+        }
         let gate = self.gate(kind, at, command.to_owned());
         Box::pin(async move {
-            match gate.await {
+            let passage = match gate.await {
                 Open::Fail => Passage::Fail,
                 Open::Go | Open::Panic => Passage::Go,
+            };
+            match (point, passage, witness) {
+                (StorePoint::BeforeWrite, _, Some(witness)) => witness.before(command),
+                (StorePoint::AfterWrite, Passage::Fail, Some(witness)) => witness.unheard(command),
+                _ => {}
             }
+            passage
         })
     }
 }

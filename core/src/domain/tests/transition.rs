@@ -470,10 +470,12 @@ fn a_held_task_rests_until_its_time_and_no_other_rests() {
     for mut task in tasks() {
         match task.standing {
             Standing::Held { retry_at_ms, .. } => {
-                task.updated_at_ms = retry_at_ms - 10;
+                task.standing_since_ms = retry_at_ms - 10;
+                // a note in its history is no new beginning
+                task.updated_at_ms = retry_at_ms - 1_000;
                 assert_eq!(rests_until(&task, retry_at_ms - 1), Some(retry_at_ms));
                 assert_eq!(rests_until(&task, retry_at_ms), None);
-                let set_back = task.updated_at_ms - 1;
+                let set_back = task.standing_since_ms - 1;
                 assert_eq!(rests_until(&task, set_back), None, "a clock that is set back prolongs no rest");
             }
             Standing::Moving {}

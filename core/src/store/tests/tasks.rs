@@ -239,6 +239,12 @@ async fn held_tasks_come_due_and_leave_the_list_when_they_move() {
     assert_eq!(due(500).await, 1);
     assert_eq!(due(row.task.updated_at_ms).await, 0);
     assert_eq!(due(row.task.updated_at_ms - 1).await, 1, "a clock that is set back prolongs no rest");
+    // nor does it when a note is written into the history by that clock
+    let reclaimed = Event::LeaseReclaimed { why: "dead_boot".into() };
+    let set_back = row.task.updated_at_ms - 100;
+    let note = CommitWrite { at_ms: set_back, ..write(&row, vec![reclaimed]) };
+    let row = fixture.store.commit(None, note).await.unwrap().unwrap();
+    assert_eq!(due(set_back + 1).await, 1, "the rest began when the task was held, not with its last event");
     fixture.store.commit(None, forward(&row)).await.unwrap().unwrap();
     assert_eq!(due(500).await, 0);
 }

@@ -201,7 +201,9 @@ impl super::Outside {
             "agent" if twice => self.wrongs.push(format!("two agents: both work for {}", run.key())),
             "deploy" => {
                 let revision = run.env.get("ORCH_REVISION").cloned().unwrap_or_default();
-                let stands = self.deployed.as_deref() == Some(&revision);
+                // what came to run by another's hand after the core had looked is nobody's fault
+                let stands = self.deployed.as_deref() == Some(&revision)
+                    && self.intended.get(&revision) == Some(&self.changes);
                 let earlier = self.deploys.iter().any(|(of, end)| *of == revision && *end != Some(false));
                 if stands || earlier {
                     self.wrongs.push(format!("I1: {} was deployed twice ({revision})", run.key()));
@@ -211,6 +213,9 @@ impl super::Outside {
             }
             "image" if self.image == run.env.get("ORCH_REVISION").cloned() => {
                 self.wrongs.push(format!("I1: the image of {} was built again, though it stands", run.key()));
+            }
+            "image" if twice && self.owners_end => {
+                self.wrongs.push(format!("I1: two builds of the image of {} at once", run.key()));
             }
             "image" | "pytest" | "coverage" if twice && self.owners_live => {
                 self.wrongs.push(format!("I3: two {} of {} at once", run.program, run.key()));

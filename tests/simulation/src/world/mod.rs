@@ -85,6 +85,12 @@ pub struct Outside {
     pub images: BTreeSet<String>,
     /// Revision that runs, once one does.
     pub deployed: Option<String>,
+    /// Every revision that has ever run.
+    pub ran: BTreeSet<String>,
+    /// How often something else came to run.
+    pub changes: u64,
+    /// Revisions that ran already when their deploy was last intended, with the number of changes by then.
+    pub intended: BTreeMap<String, u64>,
     /// Deploys that were started and take effect later.
     pub deploying: Vec<String>,
     /// Deploy programs that were begun: revision, and what each said of itself; nothing when it was cut off.
@@ -97,12 +103,16 @@ pub struct Outside {
     pub merges: Vec<(usize, String)>,
     /// What somebody else did that may stand in a task's way, by key.
     pub excuses: BTreeMap<String, String>,
+    /// Work items that a person asked to be given up.
+    pub cancels: BTreeSet<String>,
     /// Webhooks on their way, by key.
     pub webhooks: Vec<(Source, String)>,
     /// Whether the commands that look at image and deploy can answer.
     pub deaf: bool,
     /// Whether no owner of an edge dies or is robbed: then no gate of a task ever runs beside its like.
     pub owners_live: bool,
+    /// Whether no owner dies in the middle of an act that goes on without it.
+    pub owners_end: bool,
     /// Whether nobody but the end of its wait takes the merge slot from a candidate that waits for its CI.
     pub slots_last: bool,
     /// What the core did that it must never do.
@@ -260,6 +270,19 @@ impl Outside {
         self.local.insert(key.to_owned(), new);
     }
 
+    /// Puts a task's branch on the forge, with a pull request.
+    pub fn publish(&mut self, key: &str, title: &str) {
+        let Some(head) = self.local.get(key).cloned() else { return };
+        self.branches.insert(key.to_owned(), head);
+        self.pulls.push(Pull {
+            key: key.to_owned(),
+            title: title.to_owned(),
+            state: PullState::Open,
+            head: None,
+            by_person: false,
+        });
+    }
+
     /// Heads of open pull requests, with the key of each.
     #[must_use]
     pub fn open_heads(&self) -> Vec<(String, String)> {
@@ -286,6 +309,20 @@ impl Outside {
         }
         self.excuses.insert(key, "a person merged it".to_owned());
         true
+    }
+
+    /// Another revision runs from now on.
+    pub fn runs_now(&mut self, revision: String) {
+        self.changes += 1;
+        self.ran.insert(revision.clone());
+        self.deployed = Some(revision);
+    }
+
+    /// Somebody is about to deploy a revision, and looks from now on whether it runs.
+    pub fn deploy_intended(&mut self, revision: &str) {
+        if self.deployed.as_deref() == Some(revision) {
+            self.intended.insert(revision.to_owned(), self.changes);
+        }
     }
 
     /// What may stand in every task's way.
