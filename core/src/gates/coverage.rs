@@ -64,10 +64,7 @@ pub(super) async fn coverage(
         };
         return Ok(Looked { verdict, run });
     }
-    let (root, path, format) = (end.checkout.path().to_owned(), configured.report.clone(), configured.format);
-    // a slow disk or a large report must not hold the other tasks up
-    let read = tokio::task::spawn_blocking(move || read_report(&root, &path, format)).await;
-    let counts = match read.unwrap_or_else(|error| Err(format!("read the report: {error}"))) {
+    let counts = match read_report(end.checkout.path(), &configured.report, configured.format) {
         Ok(counts) => counts,
         Err(detail) => {
             return Ok(Looked { verdict: Verdict::Infra { class: InfraClass::Other, detail }, run });
