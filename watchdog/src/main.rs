@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -9,6 +10,9 @@ use clap::error::ErrorKind;
 use orch_settings::Strings;
 use orch_watchdog::cli::{self, Arguments, EXIT_FAILURE, EXIT_USAGE, UntilClosed, Verb, tell};
 use orch_watchdog::{sandbox, service};
+
+/// Longest wait for tasks and threads that do not end by themselves.
+const END_PATIENCE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let (mut out, mut err) = (UntilClosed::new(std::io::stdout()), std::io::stderr());
@@ -69,7 +73,7 @@ fn wire(verb: Verb, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<
     }
     let ended = runtime.block_on(service::run(&config, &confinement, cli::survey));
     // what still hangs somewhere must not hold the end
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(END_PATIENCE);
     ended?;
     Ok(ExitCode::SUCCESS)
 }

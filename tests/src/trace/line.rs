@@ -44,6 +44,12 @@ pub fn parse(line: &str) -> Result<Line, String> {
     if name.is_empty() || !name.bytes().all(|sign| sign.is_ascii_alphanumeric() || sign == b'_') {
         return Err(strange());
     }
+    // a call in which its thread ended, with its program: what it was given is known, and what it came to is not
+    if let Some(begun) = rest.strip_suffix(" <unfinished ...>") {
+        let begun = format!("{begun})");
+        let (arguments, _) = split(&begun).filter(|(_, rest)| rest.is_empty()).ok_or_else(strange)?;
+        return Ok(Line::Call(Call { name: name.to_owned(), arguments, result: "?".to_owned() }));
+    }
     let (arguments, rest) = split(rest).ok_or_else(strange)?;
     let result = rest.trim_start().strip_prefix("= ").ok_or_else(strange)?;
     Ok(Line::Call(Call { name: name.to_owned(), arguments, result: result.to_owned() }))
@@ -170,6 +176,8 @@ mod tests {
             ),
             ("getpid()                                = 7", "getpid", &[], "7"),
             ("exit_group(0)                           = ?", "exit_group", &["0"], "?"),
+            ("exit_group(0 <unfinished ...>", "exit_group", &["0"], "?"),
+            ("fcntl(8</a>, F_GETFD <unfinished ...>", "fcntl", &["8</a>", "F_GETFD"], "?"),
             (
                 "futex(0x7f, FUTEX_WAIT, 1, NULL <unfinished ...>) = ?",
                 "futex",
@@ -192,6 +200,8 @@ mod tests {
             "",
             "strace: Process 7 attached",
             "openat(3",
+            "openat(3, \"/etc/h <unfinished ...>",
+            "<unfinished ...>",
             "open at() = 3",
             "getpid() 7",
             "--- x ---",
