@@ -197,7 +197,6 @@ impl Collector {
     }
 
     /// What must outlive a restart.
-    #[must_use]
     pub fn memory(&self) -> &ProcMemory {
         &self.memory
     }
@@ -252,11 +251,11 @@ impl Collector {
             return Collected::Unavailable(why);
         }
         if let Err(error) = self.list(clocks) {
-            return Collected::Unavailable(format!("list {}: {error}", self.reader.path().display()));
+            return Collected::Unavailable(format!("list {}: {error}", self.root().display()));
         }
         if self.pairs.is_empty() {
             // not even the watchdog itself: that is no empty host
-            return Collected::Unavailable(format!("{} lists no process", self.reader.path().display()));
+            return Collected::Unavailable(format!("{} lists no process", self.root().display()));
         }
         if let Some(why) = self.hidden_since() {
             return Collected::Unavailable(why);
@@ -325,10 +324,10 @@ impl Collector {
             return Collected::Unavailable(why);
         }
         self.details.end_pass();
-        let unreadable = self.table.rows().iter().filter(|row| row.state == RowState::Unreadable).count();
-        let listed = self.table.rows().len();
-        self.check.listed = listed as u64;
-        self.check.readable = (listed - unreadable) as u64;
+        let is_unreadable = |row: &&super::table::Row| row.state == RowState::Unreadable;
+        let unreadable = self.table.rows().iter().filter(is_unreadable).count() as u64;
+        self.check.listed = self.table.rows().len() as u64;
+        self.check.readable = self.check.listed - unreadable;
         if self.previous.is_none() {
             self.check.count_threads();
         }
@@ -343,8 +342,8 @@ impl Collector {
             runs,
             missing_runs: self.runs.missing().to_vec(),
             view,
-            listed: listed as u64,
-            readable: (listed - unreadable) as u64,
+            listed: self.check.listed,
+            readable: self.check.readable,
         })
     }
 
