@@ -62,7 +62,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const TICK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Exit code of an end in the middle of a tick.
-const EXIT_STUCK: u8 = 1;
+const EXIT_STUCK: i32 = 1;
 
 /// Longest wait for a command that holds the state directory, and the distance of two looks.
 const HELD_PATIENCE: Duration = Duration::from_secs(1);
@@ -277,7 +277,7 @@ async fn end_without_the_tick(
     if !keeper.flush(STOP_PATIENCE).await {
         tracing::error!("the state could not be saved at the end");
     }
-    std::process::exit(i32::from(EXIT_STUCK));
+    std::process::exit(EXIT_STUCK);
 }
 
 fn tell_confinement(config: &WatchdogConfig, confinement: &Confinement) {

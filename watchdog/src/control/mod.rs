@@ -11,6 +11,7 @@ pub mod server;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::path::SOCKET_FILE;
 use crate::notify::Channel;
 
 /// Longest request in bytes, its line break included.

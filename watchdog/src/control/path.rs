@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 /// Name of the socket in the state directory.
-pub(super) const SOCKET_FILE: &str = "control.sock";
+pub(crate) const SOCKET_FILE: &str = "control.sock";
 
 /// Longest path that fits an address, without the final NUL.
 const ADDRESS_MAX_BYTES: usize = 107;

@@ -262,9 +262,7 @@ impl<'pass> Work<'pass> {
     fn join_by_leader(&mut self) {
         let mut joining = Vec::new();
         for row in self.table.rows() {
-            let led = |leader| self.family_of.may_have(leader) || self.dead_leaders.may_have(leader);
-            if (led(row.sid) || led(row.pgid))
-                && row.state == RowState::Alive
+            if row.state == RowState::Alive
                 && !self.family_of.has(row.pid)
                 && let Some(family) = self.by_leader(row)
             {

@@ -21,7 +21,7 @@ impl<V> MarkedMap<V> {
     }
 
     /// False: surely not in it.
-    pub(super) fn may_have(&self, pid: i32) -> bool {
+    fn may_have(&self, pid: i32) -> bool {
         let (word, bit) = place(pid);
         self.marks.get(word).is_some_and(|marks| marks & bit != 0)
     }

@@ -12,7 +12,8 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::Path;
 
 use super::file::{careful, open_regular, refuse_strange};
-use super::{StoreError, failed, keep_owner};
+use super::{ADDRESS_FILE, STATE_FILE, StoreError, failed, keep_owner};
+use crate::control::SOCKET_FILE;
 use crate::notify::text;
 
 const LOCK_FILE: &str = "lock";
@@ -28,7 +29,7 @@ pub(super) struct Hold {
 }
 
 /// What a watchdog's own files are called, or begin with.
-const OWN_FILES: [&str; 4] = [LOCK_FILE, "state.json", "bound-address", "control.sock"];
+const OWN_FILES: [&str; 4] = [LOCK_FILE, STATE_FILE, ADDRESS_FILE, SOCKET_FILE];
 
 /// Takes a directory away from others that holds nothing but a watchdog's files: whoever can open it can keep its lock.
 /// One that holds other files, too, is left as it is, and that is told.
