@@ -175,6 +175,14 @@ fn newest<T>(mut rows: VecDeque<T>, kept: usize) -> VecDeque<T> {
     rows
 }
 
+/// Makes a state directory where there is none: its owner's alone, since whoever can open it can keep its lock.
+///
+/// # Errors
+/// As mkdir(2).
+pub fn make_directory(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir)
+}
+
 #[derive(Serialize)]
 struct FileOut<'a> {
     version: u32,
@@ -276,12 +284,7 @@ impl Store {
     /// # Errors
     /// When another watchdog holds it or when there is no directory and none can be made.
     pub fn open(dir: &Path, now_ms: i64) -> Result<Opened, StoreError> {
-        // whoever can open it can keep its lock
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(DIRECTORY_MODE)
-            .create(dir)
-            .map_err(failed("make the state directory", dir))?;
+        make_directory(dir).map_err(failed("make the state directory", dir))?;
         keep_others_out(dir);
         let mut faults = Vec::new();
         let hold = match Hold::take(dir) {

@@ -114,7 +114,7 @@ pub fn confine(writable: Writable<'_>) -> Result<Confinement, SandboxError> {
         Writable::Nowhere => None,
         Writable::Below(dir) => {
             let failed = |source| SandboxError::Directory { dir: dir.to_owned(), source };
-            fs::create_dir_all(dir).map_err(&failed)?;
+            crate::store::make_directory(dir).map_err(&failed)?;
             let found = fs::metadata(dir).map_err(&failed)?;
             if (found.uid(), found.gid()) != (geteuid().as_raw(), getegid().as_raw()) {
                 kept |= KEPT_FOR_ANOTHERS_DIRECTORY;
