@@ -77,6 +77,9 @@ pub struct Stat {
     pub pgrp: i32,
     /// Session.
     pub session: i32,
+    /// Page faults so far, all threads, dead ones included, without those of children. It only grows, and every `exec`
+    /// makes it grow: the new program's first page is not there yet.
+    pub faults: u64,
     /// CPU time in user mode, clock ticks, all threads, dead ones included.
     pub utime_ticks: u64,
     /// CPU time in kernel mode, clock ticks.
@@ -119,9 +122,9 @@ impl Stat {
             _tty,
             _tpgid,
             _flags,
-            _minflt,
+            minflt,
             _cminflt,
-            _majflt,
+            majflt,
             _cmajflt,
             utime,
             stime,
@@ -136,6 +139,9 @@ impl Stat {
             ppid: pid(ppid).ok_or(bad("ppid"))?,
             pgrp: pid(pgrp).ok_or(bad("pgrp"))?,
             session: pid(session).ok_or(bad("session"))?,
+            faults: unsigned(minflt)
+                .ok_or(bad("minflt"))?
+                .wrapping_add(unsigned(majflt).ok_or(bad("majflt"))?),
             utime_ticks: unsigned(utime).ok_or(bad("utime"))?,
             stime_ticks: unsigned(stime).ok_or(bad("stime"))?,
             num_threads: unsigned(num_threads).ok_or(bad("num_threads"))?,

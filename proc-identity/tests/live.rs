@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "the helpers of a test fail it")]
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -27,6 +28,13 @@ fn sleeper() -> Guard {
     Guard(Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("sleep starts"))
 }
 
+#[expect(clippy::disallowed_methods, reason = "real processes are what these tests are about")]
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    command
+}
+
 fn root() -> &'static Path {
     Path::new(PROC_ROOT)
 }
@@ -43,6 +51,27 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     panic!("not within 5 s: {what}");
+}
+
+#[test]
+fn an_exec_never_leaves_the_page_faults_as_they_were() {
+    // the program it becomes is itself, so that nothing is new about its name, its size or its command line
+    let script = "read go; exec sh -c \"$0\" \"$0\"";
+    let mut command = shell(script);
+    command.arg(script).stdin(Stdio::piped());
+    let mut guard = Guard(command.spawn().expect("sh starts"));
+    let pid = pid_of(&guard.0);
+    let mut go = guard.0.stdin.take().expect("a pipe");
+    for _ in 0..20 {
+        let waits = || read_stat(root(), pid).is_ok_and(|stat| stat.state == State::Sleeping);
+        until("the shell waits for a line", waits);
+        let before = read_stat(root(), pid).expect("its stat");
+        go.write_all(b"go\n").expect("it reads");
+        until("its page faults grew", || read_stat(root(), pid).is_ok_and(|now| now.faults > before.faults));
+        let again =
+            || read_cmdline(root(), pid, 4096).is_ok_and(|line| line.words().any(|word| word == b"-c"));
+        until("it is what it was", again);
+    }
 }
 
 #[test]

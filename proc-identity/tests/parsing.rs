@@ -27,13 +27,14 @@ fn stat_of(file: &str) -> Stat {
 #[test]
 fn recorded_stat_lines_give_the_recorded_values() {
     let sleeping = State::Sleeping;
-    let load = |pid: i32, state, utime_ticks, stime_ticks, start_ticks| Stat {
+    let load = |pid: i32, state, faults, utime_ticks, stime_ticks, start_ticks| Stat {
         pid,
         comm: b"pthread_load".to_vec(),
         state,
         ppid: 1,
         pgrp: 27079,
         session: 1,
+        faults,
         utime_ticks,
         stime_ticks,
         num_threads: 5,
@@ -50,6 +51,7 @@ fn recorded_stat_lines_give_the_recorded_values() {
                 ppid: 28378,
                 pgrp: 1020,
                 session: 28378,
+                faults: 286,
                 utime_ticks: 0,
                 stime_ticks: 0,
                 num_threads: 1,
@@ -66,6 +68,7 @@ fn recorded_stat_lines_give_the_recorded_values() {
                 ppid: 5392,
                 pgrp: 7446,
                 session: 5392,
+                faults: 32559,
                 utime_ticks: 1677,
                 stime_ticks: 44,
                 num_threads: 1,
@@ -82,6 +85,7 @@ fn recorded_stat_lines_give_the_recorded_values() {
                 ppid: 2,
                 pgrp: 0,
                 session: 0,
+                faults: 0,
                 utime_ticks: 0,
                 stime_ticks: 0,
                 num_threads: 1,
@@ -89,12 +93,12 @@ fn recorded_stat_lines_give_the_recorded_values() {
                 rss_pages: 0,
             },
         ),
-        ("27079/stat", load(27079, sleeping, 58_125, 15, 4_289_574)),
-        ("27079/task/27079/stat", load(27079, sleeping, 0, 0, 4_289_574)),
-        ("27079/task/27080/stat", load(27080, State::Running, 34_136, 3, 4_289_575)),
-        ("27079/task/27081/stat", load(27081, sleeping, 13_680, 4, 4_289_575)),
-        ("27079/task/27082/stat", load(27082, sleeping, 6_859, 3, 4_289_575)),
-        ("27079/task/27083/stat", load(27083, sleeping, 3_452, 4, 4_289_575)),
+        ("27079/stat", load(27079, sleeping, 114, 58_125, 15, 4_289_574)),
+        ("27079/task/27079/stat", load(27079, sleeping, 98, 0, 0, 4_289_574)),
+        ("27079/task/27080/stat", load(27080, State::Running, 7, 34_136, 3, 4_289_575)),
+        ("27079/task/27081/stat", load(27081, sleeping, 3, 13_680, 4, 4_289_575)),
+        ("27079/task/27082/stat", load(27082, sleeping, 3, 6_859, 3, 4_289_575)),
+        ("27079/task/27083/stat", load(27083, sleeping, 3, 3_452, 4, 4_289_575)),
     ];
     for (file, expected) in cases {
         assert_eq!(stat_of(file), expected, "{file}");
@@ -121,6 +125,7 @@ fn stat_agrees_with_procfs_on_recorded_and_live_processes() {
             (ours.pid, ours.ppid, ours.pgrp, ours.session),
             (theirs.pid, theirs.ppid, theirs.pgrp, theirs.session)
         );
+        assert_eq!(ours.faults, theirs.minflt + theirs.majflt);
         assert_eq!((ours.utime_ticks, ours.stime_ticks), (theirs.utime, theirs.stime));
         assert_eq!((ours.start_ticks, ours.rss_pages), (theirs.starttime, theirs.rss));
         assert_eq!(Ok(ours.num_threads), u64::try_from(theirs.num_threads));

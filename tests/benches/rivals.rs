@@ -27,8 +27,8 @@ use orch_tests::process::{Guard, bare_program};
 const PROCESSES: [usize; 2] = [1_000, 5_000];
 /// Of these, how many match what everybody looks for.
 const MATCHED: usize = 10;
-/// Cycles before the count: new command lines have been read again by then.
-const WARM_UP: u32 = 10;
+/// Cycles before the count: what is new to a program has been looked at again by then.
+const WARM_UP: u32 = 45;
 /// Cycles that are counted.
 const CYCLES: u32 = 30;
 /// One cycle.

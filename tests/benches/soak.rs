@@ -7,6 +7,7 @@
 
 #[path = "../../watchdog/tests/defaults/mod.rs"]
 mod defaults;
+#[expect(dead_code, reason = "its processes change in one way only")]
 #[path = "../../watchdog/tests/proc_support/mod.rs"]
 mod proc_support;
 #[path = "../../watchdog/tests/soaked/mod.rs"]

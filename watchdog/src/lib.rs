@@ -30,4 +30,5 @@ pub mod signals;
 pub mod store;
 pub mod survey;
 pub mod tick;
+pub mod ticking;
 pub mod trust;

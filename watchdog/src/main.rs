@@ -47,17 +47,10 @@ fn wire(verb: Verb, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<
     };
     // before the runtime: what starts a thread later starts it confined
     let confinement = sandbox::confine(cli::writable(&verb, &loaded.value))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if !matches!(verb, Verb::Run) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return Ok(runtime.block_on(cli::execute(verb, &loaded, &confinement, out, err))?);
     }
-    // ticks have this thread, and everything else has one of its own: a read of /proc that does not return (a process
-    // whose memory lock is stuck) must not keep health, commands and deliveries from answering
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("beside-ticks")
-        .enable_all()
-        .build()?;
     let config = loaded.value;
     orch_telemetry::init(&config.log)?;
     #[cfg(debug_assertions)]

@@ -16,9 +16,9 @@ use crate::proc::{
     Answer, Collector, CollectorSettings, CoreHint, CoreKnowledge, EndWatch, Pattern, ProcMemory, SelfCheck,
     Verdict, judge,
 };
-use crate::service::WatchedProcSource;
 use crate::signals::{CoreWord, Judged, Ownership};
 use crate::tick::{ProcReport, ProcSource};
+use crate::ticking::WatchedProcSource;
 
 /// Looks at processes as configured.
 #[derive(Debug)]

@@ -1,11 +1,10 @@
-//! The running watchdog: construction, the loop over ticks, and a clean end.
+//! The running watchdog: construction and a clean end.
 //!
 //! Responsible for wiring state, collectors, channels and HTTP, and for stopping them in order:
-//! ticks first, then deliveries, then the last save. It decides nothing about signals.
+//! ticks first, then deliveries, then the last save. It decides nothing about signals, and it does not tick:
+//! `ticking` does, on a thread of its own.
 
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind as UnixSignal, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::cases::{Policy, SignalPolicy};
@@ -24,7 +22,7 @@ use crate::commands::SharedCommandCounts;
 use crate::commands::desk::Desk;
 use crate::config::WatchdogConfig;
 use crate::control::server::Control;
-use crate::core_poll::{self, Answer, CorePoll};
+use crate::core_poll::CorePoll;
 use crate::core_view::{CoreClientError, ReadOnlyClient};
 use crate::heartbeat::{Heartbeat, HeartbeatError, HeartbeatSender};
 use crate::host::HostWatch;
@@ -46,14 +44,11 @@ use crate::sandbox::{Confinement, Writable};
 use crate::signals::{SignalKind, Thresholds};
 use crate::store::{Opened, Store, StoreError};
 use crate::survey::Survey;
-use crate::tick::{ProcSource, TickKind, Ticker};
+use crate::tick::Ticker;
+use crate::ticking::{Ticking, TicksError};
 
 /// Longest time of one poll of the core; a shorter tick allows no more than itself.
 const CORE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A tick waits this long for the answer that belongs to it, at most a quarter of its period: a core
-/// that answers at once is judged at once, and one that does not delays nobody.
-const ANSWER_WAIT: Duration = Duration::from_millis(250);
 
 /// Longest wait for what is under way when the program ends.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -61,15 +56,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Longest wait, once it is told to end, for a tick under way.
 const TICK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Exit code of an end in the middle of a tick.
-const EXIT_STUCK: i32 = 1;
-
 /// Longest wait for a command that holds the state directory, and the distance of two looks.
 const HELD_PATIENCE: Duration = Duration::from_secs(1);
 const HELD_LOOKS: Duration = Duration::from_millis(50);
-
-/// Early ticks keep this distance, so that a storm of ending processes is one tick.
-const EARLY_TICK_DISTANCE: Duration = Duration::from_millis(250);
 
 /// Why a watchdog did not run, or ended.
 #[derive(Debug, Error)]
@@ -101,6 +90,9 @@ pub enum ServiceError {
     /// A pattern of `WATCHDOG_PROC_PATTERNS`.
     #[error("use the patterns: {0}")]
     Patterns(String),
+    /// Ticks ended by themselves, or did not when they were told to.
+    #[error(transparent)]
+    Ticks(#[from] TicksError),
     /// The system refused a thread or a signal handler.
     #[error("{step}")]
     System {
@@ -110,13 +102,6 @@ pub enum ServiceError {
         #[source]
         source: std::io::Error,
     },
-}
-
-/// Looks at processes and can tell when a watched one ended.
-pub trait WatchedProcSource: ProcSource {
-    /// Waits for the end of a watched process; never returns when none is watched. Dropping the
-    /// future loses nothing.
-    fn ended(&mut self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 
 /// Looks at the host at once, for `/scan`; may block.
@@ -162,7 +147,7 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
     let heartbeat_sender = config.heartbeat_url.as_ref();
     let heartbeat_sender = heartbeat_sender.map(|url| HeartbeatSender::new(url, trust)).transpose()?;
     let store = Arc::new(store);
-    let (keeper, writer) = Keeper::start(Arc::clone(&store), state)
+    let (keeper, _writer) = Keeper::start(Arc::clone(&store), state)
         .map_err(|source| ServiceError::System { step: "start the state writer", source })?;
 
     let stop = CancellationToken::new();
@@ -209,7 +194,7 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
     keeper.change(|_| ((), Worth::Saving));
     tracing::info!(address, tick_s = tick.as_secs_f64(), host = config.host_label, "watching");
 
-    let mut ticker = Ticker {
+    let ticker = Ticker {
         proc,
         core: Some(CorePoll::new(core)),
         judge: Box::new(proc_watch::judge_family),
@@ -223,25 +208,19 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
         last_sight: CoreSight::Awaited,
         last_heard: None,
     };
-    // not among the tasks: it waits for the end of waiting for these
-    tokio::spawn(end_without_the_tick(
-        handler(UnixSignal::terminate())?,
-        handler(UnixSignal::interrupt())?,
-        stop.clone(),
-        keeper.clone(),
-    ));
-    let stopped = async {
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        }
-    };
+    let mut ticking = Ticking::start(ticker, tick, published, stop.clone())
+        .map_err(|source| ServiceError::System { step: "start the ticks", source })?;
     let by = tokio::select! {
-        by = stopped => by,
-        () = tick_on(&mut ticker, tick, &published) => "its own end",
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        _ = ticking.ended() => "the end of its ticks",
     };
     tracing::info!(by, "stopping");
     stop.cancel();
+    let ticks = ticking.end_within(TICK_PATIENCE).await;
+    if let Err(error) = &ticks {
+        tracing::error!(%error, "ending without it");
+    }
     let all_ended = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_PATIENCE, all_ended).await.is_err() {
         tracing::warn!("not everything ended in time");
@@ -249,35 +228,11 @@ pub async fn run(config: &WatchdogConfig, confinement: &Confinement, scan: Look)
     }
     keeper.change(|_| ((), Worth::Saving));
     let flushed = keeper.flush(STOP_PATIENCE).await;
-    drop((keeper, ticker, published));
-    match flushed {
-        true => writer.join(),
-        // the writer may stand before a disk that never answers
-        false => tracing::error!("the state could not be saved at the end"),
-    }
-    Ok(())
-}
-
-/// Ends the program when it is told to and a tick that does not come back cannot hear of it.
-async fn end_without_the_tick(
-    mut terminate: tokio::signal::unix::Signal,
-    mut interrupt: tokio::signal::unix::Signal,
-    stop: CancellationToken,
-    keeper: Keeper,
-) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    if tokio::time::timeout(TICK_PATIENCE, stop.cancelled()).await.is_ok() {
-        return;
-    }
-    tracing::error!("a tick does not come back; ending without it");
-    keeper.change(|_| ((), Worth::Saving));
-    if !keeper.flush(STOP_PATIENCE).await {
+    // the writer is not waited for: it may stand before a disk that never answers, and what was flushed is there
+    if !flushed {
         tracing::error!("the state could not be saved at the end");
     }
-    std::process::exit(EXIT_STUCK);
+    Ok(ticks?)
 }
 
 fn tell_confinement(config: &WatchdogConfig, confinement: &Confinement) {
@@ -287,92 +242,6 @@ fn tell_confinement(config: &WatchdogConfig, confinement: &Confinement) {
     } else {
         tracing::warn!("confined in part: {words}");
     }
-}
-
-/// What the loop over ticks goes on with.
-enum Event {
-    /// A tick is due.
-    Due(Instant),
-    /// A poll of the core has ended.
-    Answered(Answer),
-    /// A tick has waited long enough for the answer.
-    Waited,
-    /// A watched process ended.
-    Ended,
-    /// An orphan's grace is over.
-    GraceOver,
-}
-
-/// Ticks for ever: on time, skipping what was missed, and early when a watched process or an orphan's grace ends. A tick
-/// begins with a poll of the core and waits [`ANSWER_WAIT`] for it, meanwhile serving ends; an answer
-/// that comes later has a tick of its own.
-async fn tick_on(ticker: &mut Ticker<impl WatchedProcSource>, period: Duration, published: &Published) {
-    let mut interval = tokio::time::interval(period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut last_due: Option<Instant> = None;
-    let mut waits_until: Option<Instant> = None;
-    let mut grace_over: Option<Instant> = None;
-    loop {
-        let event = tokio::select! {
-            biased;
-            due = interval.tick(), if waits_until.is_none() => Event::Due(due),
-            answer = core_poll::answer_of(ticker.core.as_mut()) => Event::Answered(answer),
-            () = until(waits_until) => Event::Waited,
-            () = ticker.proc.ended() => Event::Ended,
-            () = until(grace_over) => Event::GraceOver,
-        };
-        let kind = match event {
-            Event::Due(due) => {
-                ticker.view.counters.ticks_skipped += skipped(last_due, due, period);
-                last_due = Some(due);
-                match &mut ticker.core {
-                    Some(core) => {
-                        core.ask();
-                        waits_until = Some(Instant::now() + ANSWER_WAIT.min(period / 4));
-                        continue;
-                    }
-                    None => TickKind::Regular,
-                }
-            }
-            Event::Answered(answer) => {
-                ticker.take(answer);
-                match waits_until.take() {
-                    Some(_) => TickKind::Regular,
-                    None => TickKind::Late,
-                }
-            }
-            Event::Waited => {
-                waits_until = None;
-                TickKind::Unanswered
-            }
-            Event::Ended => {
-                tokio::time::sleep(EARLY_TICK_DISTANCE.min(period)).await;
-                TickKind::Early
-            }
-            Event::GraceOver => TickKind::Early,
-        };
-        ticker.tick(kind);
-        grace_over = ticker.next_grace_end().map(|left| Instant::now() + left);
-        match kind.is_due() {
-            true => published.ticked(ticker.view.clone()),
-            false => published.refreshed(ticker.view.clone()),
-        }
-    }
-}
-
-/// Waits until then, or for ever.
-async fn until(then: Option<Instant>) {
-    match then {
-        Some(then) => tokio::time::sleep_until(then).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Whole periods between two ticks that saw none.
-fn skipped(last: Option<Instant>, due: Instant, period: Duration) -> u64 {
-    let Some(last) = last else { return 0 };
-    let periods = (due - last).as_millis() / period.as_millis().max(1);
-    u64::try_from(periods.saturating_sub(1)).unwrap_or(u64::MAX)
 }
 
 fn handler(kind: UnixSignal) -> Result<tokio::signal::unix::Signal, ServiceError> {
@@ -581,20 +450,5 @@ pub fn policy(config: &WatchdogConfig) -> Policy {
             for_ticks: signals.collector_unavailable_ticks,
             ..with(usual.collector_unavailable, signals.collector_unavailable.cooldown_ms)
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn missed_periods_are_counted_and_not_made_up_for() {
-        let period = Duration::from_secs(15);
-        let start = Instant::now();
-        for (seconds, expected) in [(15, 0), (16, 0), (30, 1), (61, 3)] {
-            assert_eq!(skipped(Some(start), start + Duration::from_secs(seconds), period), expected);
-        }
-        assert_eq!(skipped(None, start, period), 0);
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "the helpers of a test fail it")]
 
 mod defaults;
+#[expect(dead_code, reason = "its processes change in one way only")]
 mod proc_support;
 #[expect(dead_code, reason = "the bench trusts inodes")]
 mod soaked;

@@ -134,7 +134,7 @@ async fn over_an_alert_and_a_recovery_it_reads_writes_and_sends_nothing_but_what
 
     // the story did happen under these eyes
     let of_orphan = |file: &str| trace.opened(Path::new(&format!("/proc/{pid}/{file}")));
-    assert!(of_orphan("stat") > 2 && of_orphan("cmdline") > 2 && of_orphan("status") > 0);
+    assert!(of_orphan("stat") > 2 && of_orphan("cmdline") > 0 && of_orphan("status") > 0);
     assert!(of_orphan("limits") > 0 && of_orphan("cgroup") > 0);
     assert!(trace.count("writev", "GET /queue") + trace.count("sendto", "GET /queue") > 2);
     assert!(trace.count("rename", "state.json.new") > 1);

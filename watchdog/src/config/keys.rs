@@ -216,7 +216,7 @@ pub static KEYS: Table = Table {
                     "WATCHDOG_PROC_REFRESH_S",
                     "900",
                     (1_000, DAY),
-                    "Time in which every command line is read again.",
+                    "Time in which every process is looked at again: its command line is read if anything was done since.",
                 ),
                 Key::path("WATCHDOG_PROC_ROOT", "/proc", "Where the process file system is mounted."),
             ],

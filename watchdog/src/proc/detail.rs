@@ -13,11 +13,12 @@ use proc_identity::{CgroupLine, FileLocks, ProcError, ProcessId, Stat};
 use super::container;
 use super::reader::Reader;
 use super::redact;
+use super::rhythm;
 use super::shape::{self, Match, Pattern};
 
 /// Longest name shown, in characters; the kernel's own has at most 63 bytes.
 const NAME_CHARS: usize = 64;
-/// Looks after which a member's command line is read again, besides its first, second and fourth.
+/// Looks after which a command line is read again whatever was done.
 const COMMAND_EVERY: u32 = 16;
 
 /// A process of interest.
@@ -38,6 +39,8 @@ pub struct Detail {
     user_manager: Option<bool>,
     supervises: Option<bool>,
     commands_read_at: u32,
+    /// Its trace when its command line was last read.
+    trace: u64,
     looks: u32,
     pass: u64,
 }
@@ -123,6 +126,7 @@ impl Detail {
             user_manager: None,
             supervises: None,
             commands_read_at: 0,
+            trace: 0,
             looks: 1,
             pass,
         }
@@ -210,14 +214,25 @@ impl Detail {
             self.command = bare_name(&self.name);
         }
         self.commands_read_at = self.looks;
+        self.trace = rhythm::trace(&self.stat);
         Ok(())
+    }
+
+    /// Whether the command line that was read last is still the one: nothing was done since then, or it was read just now.
+    #[must_use]
+    pub fn command_stands(&self) -> bool {
+        self.commands_read_at == self.looks
+            || (self.commands_read_at != 0
+                && !self.looks.is_multiple_of(COMMAND_EVERY)
+                && self.trace == rhythm::trace(&self.stat))
     }
 
     /// Whether a member's command line is due: `exec` changes it without a word.
     #[must_use]
     pub fn command_due(&self) -> bool {
-        self.commands_read_at == 0
-            || (self.commands_read_at != self.looks
-                && (matches!(self.looks, 2 | 4) || self.looks.is_multiple_of(COMMAND_EVERY)))
+        !self.command_stands()
+            && (self.commands_read_at == 0
+                || matches!(self.looks, 2 | 4)
+                || self.looks.is_multiple_of(COMMAND_EVERY))
     }
 }

@@ -27,6 +27,7 @@ pub mod selfcheck;
 pub mod shape;
 pub mod stop;
 pub mod table;
+mod turns;
 mod wrapper;
 
 pub use endwatch::EndWatch;

@@ -1,11 +1,12 @@
 //! What depends on the time between passes, and not on their number: a tick may follow another after a moment.
 //!
-//! Responsible for the past pass that CPU is compared with, and for when a young process's command line is read again.
-//! Pure.
+//! Responsible for the past pass that CPU is compared with, for when a young process's command line is read again, and for
+//! whether anything happened to a process that could have changed it. Pure.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use proc_identity::ProcessId;
+use proc_identity::{ProcessId, Stat};
 
 /// CPU is compared over no less than this, in milliseconds: the kernel counts it in steps of ten.
 const SHARE_MS: i64 = 500;
@@ -14,6 +15,16 @@ const SHARE_MS: i64 = 500;
 const YOUNG_MS: i64 = 40_000;
 /// Passes until then, where they come more seldom.
 const YOUNG_PASSES: u8 = 4;
+
+/// What a process did so far, as one number: page faults, CPU and its name. An `exec` changes it, since the new program's
+/// pages have to be faulted in. The text of a command line stands in the process's own memory, which may be on disk or
+/// at least in nobody's cache: it is not read as long as this is what it was.
+pub(super) fn trace(stat: &Stat) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (stat.faults, stat.utime_ticks, stat.stime_ticks, &stat.comm).hash(&mut hasher);
+    // 0 stands for never read
+    hasher.finish().max(1)
+}
 
 /// When the previous pass was.
 #[derive(Debug, Clone, Copy)]

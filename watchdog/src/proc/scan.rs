@@ -2,9 +2,10 @@
 //!
 //! Responsible for what is read when. A listing (`recount`) yields (pid, inode); an unchanged pair is the same process
 //! and costs nothing; a new one costs a `stat` and a command line. `exec` changes a command line without a word, so
-//! those of unmatched processes are read again at their second and fourth tick, when their age crosses a threshold,
-//! and in rotation. Matched families are read in every pass. Which processes belong together, what their lineage is
-//! and who owns them is decided elsewhere, without I/O.
+//! unmatched processes are looked at again at their second and fourth tick, when their age crosses a threshold, and in
+//! rotation: by `stat`, and by the command line if anything was done since it was read (`rhythm::trace`). Matched
+//! families are looked at in every pass. Which processes belong together, what their lineage is and who owns them is
+//! decided elsewhere, without I/O.
 //!
 //! Invariants: nothing but the files named in `reader` is opened; a pass that could not list, or could not read what it
 //! listed, is `Unavailable` and ends nothing; an identity is forgotten in the pass in which it disappears.
@@ -12,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use proc_identity::host::{self, Clocks, ticks_at};
+use proc_identity::host::{self, Clocks};
 use proc_identity::{ProcError, ProcessId, Stat};
 
 use super::assemble;
@@ -22,7 +23,7 @@ use super::hint::{CoreHint, Roles, Shift};
 use super::lineage::Host;
 use super::reader::{Counters, Reader};
 use super::recount::{self, Recount};
-use super::rhythm::{Previous, Samples, Young};
+use super::rhythm::{self, Previous, Samples, Young};
 use super::runs::{self, RunMembers};
 use super::selfcheck::{Answer, InodeScheme, SelfCheck};
 use super::shape::{Pattern, Shape};
@@ -89,9 +90,11 @@ pub struct Collector {
     changes: Changes,
     pub(super) young: Vec<Young>,
     /// The rotation has come up to this pid.
-    cursor: i32,
+    pub(super) cursor: i32,
     /// Rotation that is owed, in thousandths of a process.
-    owed: u64,
+    pub(super) owed: u64,
+    /// How often the rotation began anew.
+    pub(super) rounds: u32,
     pub(super) hits: BTreeMap<i32, Hit>,
     pub(super) details: Details,
     pub(super) memory: ProcMemory,
@@ -161,6 +164,7 @@ impl Collector {
             young: Vec::new(),
             cursor: 0,
             owed: 0,
+            rounds: 0,
             hits: BTreeMap::new(),
             details: Details::default(),
             memory,
@@ -428,12 +432,15 @@ impl Collector {
     }
 
     /// Reads and matches the command line of an unmatched process whose `stat` was just read.
-    fn read_command(&mut self, stat: Stat) {
+    pub(super) fn read_command(&mut self, stat: Stat) {
         let (pid, id) = (stat.pid, stat.id());
         if self.own_pid == Some(pid) {
             return;
         }
         let Ok(line) = self.reader.cmdline(pid) else { return };
+        if let Some(row) = self.table.get_mut(pid) {
+            row.trace = rhythm::trace(&stat);
+        }
         let words: Vec<&[u8]> = line.words().collect();
         if let Some(found) = super::shape::find(&self.settings.patterns, &words, &stat.comm) {
             self.hits.insert(pid, Hit { id, worker: found.shape == Shape::Worker });
@@ -441,15 +448,8 @@ impl Collector {
         }
     }
 
-    /// Reads the `stat` of a process again and, if it is still the same and alive, its command line.
-    fn look_again(&mut self, pid: i32) {
-        if let Some(stat) = self.refresh(pid) {
-            self.read_command(stat);
-        }
-    }
-
     /// Brings a row up to date; `None` when the process ended or is another.
-    fn refresh(&mut self, pid: i32) -> Option<Stat> {
+    pub(super) fn refresh(&mut self, pid: i32) -> Option<Stat> {
         let row = self.table.get_mut(pid)?;
         if row.state != RowState::Alive {
             return None;
@@ -462,62 +462,6 @@ impl Collector {
         }
         row.update(&stat);
         if row.state == RowState::Alive { Some(stat) } else { None }
-    }
-
-    /// Command lines that may have changed by `exec`.
-    fn read_again(&mut self, clocks: &Clocks) {
-        let mut due: Vec<i32> = Vec::new();
-        for young in &mut self.young {
-            if young.due(clocks.monotonic_ms) {
-                due.push(young.id.pid);
-            }
-        }
-        self.young.retain(|young| !young.grown());
-        self.cross_marks(clocks, &mut due);
-        self.rotate(clocks, &mut due);
-        due.sort_unstable();
-        due.dedup();
-        for pid in due {
-            if !self.hits.contains_key(&pid) {
-                self.look_again(pid);
-            }
-        }
-    }
-
-    /// Those whose age crosses a threshold before the next pass, if that comes as late as this one did.
-    fn cross_marks(&self, clocks: &Clocks, due: &mut Vec<i32>) {
-        let Some(previous) = self.previous else { return };
-        let interval_ms = (clocks.boottime_ms - previous.boottime_ms).max(0);
-        for mark_ms in &self.settings.age_marks_ms {
-            let newest = clocks.boottime_ms + interval_ms - mark_ms;
-            // in ticks, so that no row has to be converted
-            let at = |ms: i64| ticks_at(ms, self.ticks_per_second);
-            let window = at(newest - interval_ms)..at(newest + 1);
-            due.extend(self.table.rows().iter().filter_map(|row| {
-                (row.state == RowState::Alive && window.contains(&row.start_ticks)).then_some(row.pid)
-            }));
-        }
-    }
-
-    /// The next share of all processes, so that each is read once in the refresh time.
-    fn rotate(&mut self, clocks: &Clocks, due: &mut Vec<i32>) {
-        let Some(previous) = self.previous else { return };
-        let elapsed_ms = u64::try_from(clocks.monotonic_ms - previous.monotonic_ms).unwrap_or(0);
-        let refresh_ms = u64::try_from(self.settings.refresh_ms).unwrap_or(0).max(1);
-        let rows = self.table.rows();
-        let all = rows.len() as u64;
-        self.owed =
-            self.owed.saturating_add(all.saturating_mul(elapsed_ms).saturating_mul(1000) / refresh_ms);
-        let share = usize::try_from((self.owed / 1000).min(all)).unwrap_or(rows.len());
-        self.owed %= 1000;
-        let from = rows.partition_point(|row| row.pid <= self.cursor);
-        let (before, after) = rows.split_at(from);
-        for row in after.iter().chain(before).take(share) {
-            self.cursor = row.pid;
-            if row.state == RowState::Alive {
-                due.push(row.pid);
-            }
-        }
     }
 
     /// Matched processes and remembered members: `stat` in every pass, and whether they still match.
@@ -555,6 +499,9 @@ impl Collector {
                 continue;
             }
             let Ok(detail) = self.details.look(&mut self.reader, *pid) else { continue };
+            if detail.command_stands() {
+                continue;
+            }
             if detail.read_command(&mut self.reader, &self.settings.patterns).is_err() {
                 continue;
             }

@@ -178,7 +178,7 @@ pub enum CoreWord<'a> {
 }
 
 /// Judges a family by what is known from the core.
-pub type Judge<'a> = dyn Fn(&Family, CoreWord<'_>) -> Judged + 'a;
+pub type Judge<'a> = dyn Fn(&Family, CoreWord<'_>) -> Judged + Send + 'a;
 
 /// Thresholds and switches, as configured.
 #[derive(Debug, Clone, PartialEq)]

@@ -60,6 +60,49 @@ fn a_steady_pass_reads_nothing_but_families_and_the_rotation() {
 }
 
 #[test]
+fn who_did_nothing_is_looked_at_in_each_round_and_not_read() {
+    let tree = host();
+    for pid in 1000..1090 {
+        tree.put(&Fake::new(pid, 50, &["sleep", "60"]));
+    }
+    let mut collector = collector_of(&tree, None);
+    collector.trust_inodes();
+    let mut reads = Vec::new();
+    let mut last = collector.counters();
+    for round in 0..9_i64 {
+        for tick in 0..60_i64 {
+            pass(&mut collector, (round * 60 + tick) * 15_000);
+        }
+        let now = collector.counters();
+        // besides the rotation: three members, their three ancestors
+        reads.push((now.stat - last.stat - 6 * 60, now.cmdline - last.cmdline));
+        last = now;
+    }
+    assert!(reads.iter().all(|(stats, _)| *stats >= 90), "{reads:?}");
+    let whole: Vec<bool> = reads[1..].iter().map(|(_, lines)| *lines >= 90).collect();
+    let few = reads[1..].iter().filter(|(_, lines)| *lines < 40).count();
+    assert_eq!((whole.iter().filter(|whole| **whole).count(), few), (2, 6), "{reads:?}");
+}
+
+#[test]
+fn a_line_that_its_program_wrote_over_without_a_trace_is_read_within_four_rounds() {
+    let tree = host();
+    tree.put(&Fake::new(900, 50, &["server"]));
+    let mut collector = collector_of(&tree, None);
+    collector.trust_inodes();
+    for tick in 0..70 {
+        pass(&mut collector, tick * 15_000);
+    }
+    tree.write(900, "cmdline", b"pytest\0-q\0");
+    let seen = |tick: &i64| {
+        let observation = pass(&mut collector, tick * 15_000);
+        observation.families.iter().any(|family| family.key.pid == 900)
+    };
+    let seen = (70..400).find(seen);
+    assert!(seen.is_some_and(|tick| tick <= 70 + 4 * 60), "{seen:?}");
+}
+
+#[test]
 fn exec_is_noticed_at_the_second_and_fourth_pass_and_in_rotation() {
     for (exec_after, seen_by) in [(1, 2), (2, 4), (4, 70)] {
         let tree = host();
@@ -73,7 +116,7 @@ fn exec_is_noticed_at_the_second_and_fourth_pass_and_in_rotation() {
                 seen = Some(tick);
             }
             if tick == exec_after {
-                tree.write(900, "cmdline", b"pytest\0-q\0");
+                tree.exec(900, b"pytest\0-q\0");
             }
         }
         assert!(seen.is_some_and(|tick| tick <= seen_by), "exec after pass {exec_after}: seen at {seen:?}");
@@ -100,7 +143,7 @@ fn a_command_line_is_read_again_just_before_an_age_limit() {
             seen = Some(tick * 15_000);
         }
         if tick == 10 {
-            tree.write(900, "cmdline", b"pytest\0");
+            tree.exec(900, b"pytest\0");
         }
     }
     assert!(seen.is_some_and(|at_ms| (570_000..=600_000).contains(&at_ms)), "{seen:?}");

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
@@ -61,7 +62,11 @@ impl Fake {
 }
 
 /// The tree.
-pub(crate) struct Tree(TempDir);
+pub(crate) struct Tree {
+    folder: TempDir,
+    /// Programs that became others.
+    execs: AtomicU64,
+}
 
 impl Tree {
     pub(crate) fn new() -> Self {
@@ -70,7 +75,7 @@ impl Tree {
 
     /// In a folder that is empty.
     pub(crate) fn within(folder: TempDir) -> Self {
-        let tree = Self(folder);
+        let tree = Self { folder, execs: AtomicU64::default() };
         let kernel = tree.path().join("sys/kernel/random");
         fs::create_dir_all(&kernel).expect("a folder");
         fs::write(kernel.join("boot_id"), "11111111-2222-3333-4444-555555555555\n").expect("boot id");
@@ -84,7 +89,7 @@ impl Tree {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
     fn entry(&self, pid: i32) -> PathBuf {
@@ -94,12 +99,13 @@ impl Tree {
     pub(crate) fn put(&self, fake: &Fake) {
         let entry = self.entry(fake.pid);
         fs::create_dir_all(&entry).expect("a folder");
+        let faults = 1_000 + self.execs.load(Ordering::Relaxed);
         let mut stat = format!("{} (", fake.pid).into_bytes();
         stat.extend_from_slice(&fake.comm);
         stat.extend_from_slice(
             format!(
-                ") {} {} {} {} 0 -1 4194304 0 0 0 0 {} 0 0 0 20 0 {} 0 {} 1000000 25 0 0 0\n",
-                fake.state, fake.ppid, fake.pgid, fake.sid, fake.cpu, fake.threads, fake.start
+                ") {} {} {} {} 0 -1 4194304 {} 0 0 0 {} 0 0 0 20 0 {} 0 {} 1000000 25 0 0 0\n",
+                fake.state, fake.ppid, fake.pgid, fake.sid, faults, fake.cpu, fake.threads, fake.start
             )
             .as_bytes(),
         );
@@ -109,7 +115,11 @@ impl Tree {
             line.extend_from_slice(word);
             line.push(0);
         }
-        fs::write(entry.join("cmdline"), line).expect("cmdline");
+        let before = fs::read(entry.join("cmdline"));
+        fs::write(entry.join("cmdline"), &line).expect("cmdline");
+        if before.is_ok_and(|before| before != line) {
+            self.fault(fake.pid);
+        }
         let ns_pids = fake.ns_pids.as_ref().map(|pids| {
             let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
             format!("NSpid:\t{}\n", pids.join("\t"))
@@ -136,6 +146,26 @@ impl Tree {
 
     pub(crate) fn remove(&self, pid: i32) {
         fs::remove_dir_all(self.entry(pid)).expect("a process to remove");
+    }
+
+    /// Becomes another program: its pages are faulted in.
+    pub(crate) fn exec(&self, pid: i32, line: &[u8]) {
+        fs::write(self.entry(pid).join("cmdline"), line).expect("a file");
+        self.fault(pid);
+    }
+
+    /// Counts a page fault more than anybody had.
+    fn fault(&self, pid: i32) {
+        self.execs.fetch_add(1, Ordering::Relaxed);
+        let path = self.entry(pid).join("stat");
+        let stat = fs::read(&path).expect("a stat");
+        let close = stat.iter().rposition(|byte| *byte == b')').expect("a name");
+        let (name, rest) = stat.split_at(close);
+        let rest = std::str::from_utf8(rest).expect("text");
+        let mut words: Vec<String> = rest.split(' ').map(str::to_owned).collect();
+        // behind the name: state is word 1, minflt word 8
+        words[8] = (1_000 + self.execs.load(Ordering::Relaxed)).to_string();
+        fs::write(path, [name, words.join(" ").as_bytes()].concat()).expect("a stat");
     }
 
     /// Writes a process's file anew, whatever it holds.

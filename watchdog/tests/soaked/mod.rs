@@ -161,7 +161,7 @@ impl Soak {
         }
         // an exec keeps the process and changes its words
         if let Some(youngest) = self.crowd.back() {
-            self.tree.write(*youngest, "cmdline", format!("builder\0--pass\0{}\0", self.ticks).as_bytes());
+            self.tree.exec(*youngest, format!("builder\0--pass\0{}\0", self.ticks).as_bytes());
         }
         while let Some((_, pid)) = self.families.front().filter(|(born, _)| self.ticks >= born + FAMILY_TICKS)
         {
