@@ -184,7 +184,9 @@ pub enum Refusal {
     #[error("the task is not blocked or held ({0}); there is nothing to retry")]
     NothingToRetry(&'static str),
     /// No deploy of it has come to nothing.
-    #[error("the task is {1} in stage `{0}`: no deploy of it failed or is in doubt, so none is started again")]
+    #[error(
+        "the task is {1} in stage `{0}`: no deploy of it failed or is in doubt, so none is started again"
+    )]
     NothingToDeploy(Stage, &'static str),
 }
 
@@ -197,7 +199,8 @@ pub fn decide(task: &Task, command: &Command, facts: &Facts, now_ms: i64) -> Res
         Command::Advance if task.stage.is_terminal() => Ok(Decision::nothing(Outcome::NoChange)),
         Command::Advance => Ok(advance(task, facts, now_ms)),
         Command::RollBack { .. } | Command::Retry | Command::Redeploy | Command::Cancel
-            if task.stage.is_terminal() => {
+            if task.stage.is_terminal() =>
+        {
             Err(Refusal::Terminal(task.stage))
         }
         Command::RollBack { why } => roll_back_by_hand(task, why),

@@ -178,7 +178,9 @@ async fn revision_of(
         EffectKind::RatchetCoverage if !ratchet::is_on(engine, site) => Ok(None),
         EffectKind::StartDeploy if site.project.deploy.is_none() => Ok(None),
         // it was started on the way here: again by a person's word only
-        EffectKind::StartDeploy if row.task.stage == Stage::Deploy && row.task.deploy_after.is_none() => Ok(None),
+        EffectKind::StartDeploy if row.task.stage == Stage::Deploy && row.task.deploy_after.is_none() => {
+            Ok(None)
+        }
         EffectKind::RatchetCoverage | EffectKind::StartDeploy | EffectKind::CloseWorkItem => merged(),
     }
 }

@@ -158,7 +158,10 @@ impl Store {
         self.writer
             .write("effect_done", move |tx| {
                 let done = tx
-                    .execute_cached(UPDATE_DONE, params![id, at_ms, evidence, task.0, asked_token(&guards, fencing)])
+                    .execute_cached(
+                        UPDATE_DONE,
+                        params![id, at_ms, evidence, task.0, asked_token(&guards, fencing)],
+                    )
                     .map_err(tasks::failed("effect_done"))?;
                 if done == 0 && is_fenced_off(tx, &guards, task, fencing)? {
                     return Ok(false);
@@ -171,7 +174,8 @@ impl Store {
                     return Ok(state == "done");
                 }
                 for event in events {
-                    let done = if let Event::EffectDone { effect, .. } = &event { Some(*effect) } else { None };
+                    let done =
+                        if let Event::EffectDone { effect, .. } = &event { Some(*effect) } else { None };
                     tasks::note(tx, task, actor, &evidence, event, at_ms)?;
                     done.into_iter().for_each(|kind| failpoint::hit(Point::DoneBeforeCommit, kind.as_str()));
                 }

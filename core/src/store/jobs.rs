@@ -180,7 +180,16 @@ impl Store {
                 let attempts = i64::from(s.status == JobStatus::Queued && s.counts);
                 let settled = (s.status != JobStatus::Queued).then_some(s.at_ms);
                 let waits_since = s.not_before_ms.map(|_| s.at_ms);
-                let values = params![s.job.0, s.run.0, s.status.as_str(), attempts, s.not_before_ms, settled, s.outcome, waits_since];
+                let values = params![
+                    s.job.0,
+                    s.run.0,
+                    s.status.as_str(),
+                    attempts,
+                    s.not_before_ms,
+                    settled,
+                    s.outcome,
+                    waits_since
+                ];
                 let won = tx
                     .prepare_cached(SETTLE_JOB)
                     .and_then(|mut statement| {
@@ -190,8 +199,8 @@ impl Store {
                     })
                     .map_err(tasks::failed("settle_job"))?;
                 let Some((task, role, attempt)) = won else { return Ok(false) };
-                let role = Role::parse(&role)
-                    .ok_or_else(|| StoreError::damaged("job", format!("role `{role}`")))?;
+                let role =
+                    Role::parse(&role).ok_or_else(|| StoreError::damaged("job", format!("role `{role}`")))?;
                 let event = Event::RunEnded { role, attempt, outcome: s.outcome.clone() };
                 tasks::note(tx, task, s.actor, "the agent's run ended", event, s.at_ms)?;
                 Ok(true)

@@ -104,8 +104,7 @@ const SELECT_PAGE: &str = "SELECT id, row_json FROM task WHERE id > ?1 ORDER BY 
 pub(super) const SELECT_PAGE_OF_STAGE: &str =
     "SELECT id, row_json FROM task WHERE stage = ?3 AND id > ?1 ORDER BY id LIMIT ?2";
 
-const UPDATE_ROW: &str =
-    "UPDATE task SET standing = ?2, due_at_ms = ?3, round = ?4, version = ?5, updated_at_ms = ?6, row_json = ?7 WHERE id = ?1";
+const UPDATE_ROW: &str = "UPDATE task SET standing = ?2, due_at_ms = ?3, round = ?4, version = ?5, updated_at_ms = ?6, row_json = ?7 WHERE id = ?1";
 const UPDATE_ROW_AND_STAGE: &str =
     "UPDATE task SET stage = ?8, standing = ?2, due_at_ms = ?3, round = ?4, version = ?5, updated_at_ms = ?6, row_json = ?7
      WHERE id = ?1";

@@ -259,9 +259,9 @@ async fn a_deploy_that_failed_is_started_again_by_a_persons_word_once_a_word() {
     let waits = world.engine.operate(&key(1), Command::Redeploy, "ada", "the disk was full").await.unwrap();
     assert!(matches!(waits, Outcome::Waiting { .. }), "it has its time anew: {waits:?}");
     assert_eq!(world.lines("deploys"), [merged.clone(), merged.clone()]);
-    assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["done", "done"]);
     assert!(matches!(world.advance(1).await, Outcome::Waiting { .. }));
     assert_eq!(world.lines("deploys").len(), 2, "one word, one start");
+    assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["done", "done"], "and one grant");
     let events = world.store().events(world.row(1).await.id).await.unwrap();
     let word = events.iter().find(|stored| matches!(stored.event, Event::DeployAsked { .. })).unwrap();
     let told = (word.actor, word.who.as_deref(), word.reason.as_str());

@@ -492,7 +492,8 @@ fn a_held_task_rests_until_its_time_and_no_other_rests() {
 
 #[test]
 fn a_deploy_is_started_again_where_one_failed_or_is_in_doubt_and_nowhere_else() {
-    let in_doubt = |effect: EffectKind| Checked::InDoubt { step: effect.to_string(), cause: "cut off".into() };
+    let in_doubt =
+        |effect: EffectKind| Checked::InDoubt { step: effect.to_string(), cause: "cut off".into() };
     for stage in Stage::ALL {
         for standing in [
             Standing::Moving {},
