@@ -264,7 +264,7 @@ impl Engine {
             return Ok(Outcome::LostRace);
         };
         let work = self.store.work(task, row.task.stage, row.task.round).await?;
-        if let Some(verdict) = self.end_left_over(task).await? {
+        if let Some(verdict) = self.end_left_over(proof).await? {
             let checked = Checked::Stopped { step: "left_over".to_owned(), verdict };
             let command = Request { command: Command::Advance, ..request.clone() };
             return self.conclude(site, &row, Work::Done, checked, &command, Some(proof)).await;

@@ -8,13 +8,10 @@ use orch_contract::ProcessKind;
 use super::{Engine, EngineError};
 use crate::{
     chain::chain,
-    domain::{
-        ids::TaskId,
-        verdict::{InfraClass, Verdict},
-    },
+    domain::verdict::{InfraClass, Verdict},
     process::Adopted,
     recovery,
-    store::RunRow,
+    store::{LeaseProof, RunRow},
 };
 
 /// Whether only the owner of an edge waits for such a run.
@@ -35,8 +32,12 @@ const fn is_of_the_edge(kind: ProcessKind) -> bool {
 impl Engine {
     /// Ends the runs of a task's edge that nobody watches any more, and records their ends. A verdict when
     /// one could not be ended, or not be looked at: then nothing may begin beside it.
-    pub(super) async fn end_left_over(&self, task: TaskId) -> Result<Option<Verdict>, EngineError> {
-        for run in self.store.open_runs_of_task(task).await? {
+    pub(super) async fn end_left_over(&self, proof: &LeaseProof) -> Result<Option<Verdict>, EngineError> {
+        // switched off, another owner may be about to start what nobody watches yet
+        if proof.fencing().is_none() {
+            return Ok(None);
+        }
+        for run in self.store.open_runs_of_task(proof.task()).await? {
             if run.job.is_some() || !is_of_the_edge(run.kind) || self.runs.is_watched(run.id) {
                 continue;
             }
