@@ -148,11 +148,13 @@ pub enum Plant {
     NobodyReaps,
     /// The finalizer believes every deploy.
     DeployUnchecked,
+    /// Waits for others are measured by the host's clock.
+    WaitsByClock,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LivenessByPid,
         Self::IntentIsDone,
         Self::StartWithoutSettling,
@@ -162,6 +164,7 @@ impl Plant {
         Self::NobodySweeps,
         Self::NobodyReaps,
         Self::DeployUnchecked,
+        Self::WaitsByClock,
     ];
 }
 

@@ -49,7 +49,7 @@ fn main() -> Result<()> {
                 at(50), at(99), at(100)
             )?;
         }
-        for then in [Then::Queued, Then::Running] {
+        for then in [Then::Queued, Then::Running, Then::AllRunning] {
             let mut spans = start_with(jobs, then).await?;
             spans.sort();
             writeln!(

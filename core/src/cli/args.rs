@@ -141,6 +141,8 @@ pub enum TaskVerb {
     },
     /// Try again what stands blocked or held
     Retry(Act),
+    /// Start the deploy of what is merged again, where it failed or is in doubt
+    Redeploy(Act),
     /// Send a work item back, with what must be mended
     Rollback(Act),
     /// Give a work item up

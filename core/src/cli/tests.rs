@@ -177,6 +177,8 @@ async fn a_work_items_life_by_command_line() {
     let row = served.bench.row("SHOP-1").await;
     let stands = Standing::Blocked { cause: "broken".into(), way_out: "mend it".into() };
     served.bench.stand(&row, stands).await;
+    let again = served.used(&["task", "redeploy", "SHOP-1", "--why", "it was the disk"]).await;
+    assert!(again.code != DONE && again.err.contains("none is started again"), "{again:?}");
     let retried = served.used(&["task", "retry", "SHOP-1", "--why", "mended"]).await;
     assert_eq!(retried.code, DONE, "{retried:?}");
     let back = served.used(&["task", "rollback", "SHOP-1", "--who", "grace", "--why", "wrong way"]).await;

@@ -94,6 +94,7 @@ async fn task(
             print(cli, &answer, out, show::outcome)
         }
         TaskVerb::Retry(act) => operate(cli, "retry", act, session, out).await,
+        TaskVerb::Redeploy(act) => operate(cli, "redeploy", act, session, out).await,
         TaskVerb::Rollback(act) => operate(cli, "rollback", act, session, out).await,
         TaskVerb::Cancel(act) => operate(cli, "cancel", act, session, out).await,
     }

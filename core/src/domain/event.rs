@@ -71,6 +71,11 @@ pub enum Event {
         /// Whether the agent works again.
         rerun: bool,
     },
+    /// A person asked for the deploy to be started again.
+    DeployAsked {
+        /// Number of the last run of its command by then, 0 for none: what that came to counts no more.
+        after_run: i64,
+    },
     /// A person approved an artifact.
     Approved {
         /// Which file.

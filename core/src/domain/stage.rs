@@ -177,7 +177,11 @@ impl Stage {
             Self::Deploy => row(
                 None,
                 Some(Self::Done),
-                &[Step::Gate(GateKind::Deployed), Step::Effect(EffectKind::CloseWorkItem)],
+                &[
+                    Step::Effect(EffectKind::StartDeploy),
+                    Step::Gate(GateKind::Deployed),
+                    Step::Effect(EffectKind::CloseWorkItem),
+                ],
                 None,
             ),
             Self::Done | Self::Cancelled => row(None, None, &[], None),

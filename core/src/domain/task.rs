@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    effect::EffectKind,
     event::{Event, StoredEvent},
     ids::WorkItemKey,
     stage::Stage,
@@ -104,6 +105,10 @@ pub struct Task {
     pub candidate: Option<Candidate>,
     /// Revision on the target branch, once merged. After this there is no roll-back.
     pub merged: Option<String>,
+    /// Set while a person's word stands that the deploy is to be started again: the number of the last run of
+    /// its command before that word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy_after: Option<i64>,
     /// When the task came to be.
     pub created_at_ms: i64,
     /// When its last event was written.
@@ -164,6 +169,7 @@ pub fn apply(task: Option<Task>, stored: &StoredEvent) -> Result<Task, BadHistor
             pull_request: None,
             candidate: None,
             merged: None,
+            deploy_after: None,
             created_at_ms: stored.at_ms,
             updated_at_ms: stored.at_ms,
             version: 1,
@@ -212,6 +218,16 @@ pub fn apply(task: Option<Task>, stored: &StoredEvent) -> Result<Task, BadHistor
             task.rollbacks = 0;
             task.stand(Standing::Moving {}, stored.at_ms);
         }
+        Event::DeployAsked { .. } if task.merged.is_none() => {
+            return Err(bad("nothing is merged that could be deployed again"));
+        }
+        Event::DeployAsked { after_run } => {
+            task.deploy_after = Some(*after_run);
+            task.infra_attempts = 0;
+            task.stand(Standing::Moving {}, stored.at_ms);
+        }
+        // one word, one grant
+        Event::EffectDone { effect: EffectKind::StartDeploy, .. } => task.deploy_after = None,
         Event::PullRequestOpened { number } => task.pull_request = Some(*number),
         Event::CandidatePrepared { head, base, tree } => {
             task.candidate = Some(Candidate { head: head.clone(), base: base.clone(), tree: tree.clone() });

@@ -25,6 +25,8 @@ pub enum Command {
     },
     /// Try again what stands blocked or held.
     Retry,
+    /// Start the deploy of what is merged again.
+    Redeploy,
     /// Give the task up.
     Cancel,
 }
@@ -89,6 +91,11 @@ pub struct Facts {
     pub checked: Checked,
     /// Limits.
     pub limits: Limits,
+    /// How long the task has stood as it stands, in milliseconds that were watched: no difference of two
+    /// times of the host's clock.
+    pub stood_ms: i64,
+    /// Number of the last run of the task's deploy command, 0 for none.
+    pub last_deploy: i64,
 }
 
 /// What comes of a command.
@@ -176,6 +183,11 @@ pub enum Refusal {
     /// Nothing waits for a retry.
     #[error("the task is not blocked or held ({0}); there is nothing to retry")]
     NothingToRetry(&'static str),
+    /// No deploy of it has come to nothing.
+    #[error(
+        "the task is {1} in stage `{0}`: no deploy of it failed or is in doubt, so none is started again"
+    )]
+    NothingToDeploy(Stage, &'static str),
 }
 
 /// Decides.
@@ -186,11 +198,14 @@ pub fn decide(task: &Task, command: &Command, facts: &Facts, now_ms: i64) -> Res
     match command {
         Command::Advance if task.stage.is_terminal() => Ok(Decision::nothing(Outcome::NoChange)),
         Command::Advance => Ok(advance(task, facts, now_ms)),
-        Command::RollBack { .. } | Command::Retry | Command::Cancel if task.stage.is_terminal() => {
+        Command::RollBack { .. } | Command::Retry | Command::Redeploy | Command::Cancel
+            if task.stage.is_terminal() =>
+        {
             Err(Refusal::Terminal(task.stage))
         }
         Command::RollBack { why } => roll_back_by_hand(task, why),
         Command::Retry => retry(task, facts),
+        Command::Redeploy => redeploy(task, facts),
         Command::Cancel => Ok(Decision {
             events: vec![Event::Entered { from: task.stage, to: Stage::Cancelled }],
             enqueue: None,
@@ -222,7 +237,14 @@ fn advance(task: &Task, facts: &Facts, now_ms: i64) -> Decision {
         (Work::NotNeeded | Work::Done, Checked::InDoubt { step, cause }) => blocked(
             task,
             format!("effect {step} {IN_DOUBT}: {cause}"),
-            "look whether it happened outside; `task retry` asks the outside again".to_owned(),
+            if *step == EffectKind::StartDeploy.as_str() {
+                format!(
+                    "look whether it happened outside; `task retry {0}` asks the outside again, `task redeploy {0}` starts it once more",
+                    task.key
+                )
+            } else {
+                "look whether it happened outside; `task retry` asks the outside again".to_owned()
+            },
         ),
     }
 }
@@ -245,6 +267,10 @@ fn stopped(task: &Task, step: &str, verdict: &Verdict, facts: &Facts, now_ms: i6
             match &task.merged {
                 Some(merged) if step == GateKind::LandedTree.as_str() => format!(
                     "test what landed, then `task accept-landed {} --revision {merged}`; or revert it by hand and `task cancel`",
+                    task.key
+                ),
+                Some(_) if step == GateKind::Deployed.as_str() => format!(
+                    "look why; `task redeploy {0}` starts the deploy again, `task retry {0}` waits for it once more; or revert it by hand and `task cancel {0}`",
                     task.key
                 ),
                 Some(_) | None => {
@@ -275,7 +301,7 @@ fn stopped(task: &Task, step: &str, verdict: &Verdict, facts: &Facts, now_ms: i6
         ),
         Verdict::Wait { reason, who, until_ms } => {
             if matches!(who, Waitee::Ci { .. })
-                && let Some(overdue) = overdue_ci(task, step, reason, limits, now_ms)
+                && let Some(overdue) = overdue_ci(task, step, reason, facts)
             {
                 return overdue;
             }
@@ -290,12 +316,11 @@ fn stopped(task: &Task, step: &str, verdict: &Verdict, facts: &Facts, now_ms: i6
 /// The end of waiting for CI. Only time spent on waiting for CI counts: what an agent or the merge
 /// slot took before is not the CI's. A task that is blocked for this very wait stays so until there
 /// is an answer.
-fn overdue_ci(task: &Task, step: &str, reason: &str, limits: Limits, now_ms: i64) -> Option<Decision> {
+fn overdue_ci(task: &Task, step: &str, reason: &str, facts: &Facts) -> Option<Decision> {
+    let limits = facts.limits;
     let cause = format!("{step}: no answer within {} s: {reason}", limits.ci_wait_ms / 1000);
     let is_over = match &task.standing {
-        Standing::Waiting { who: Waitee::Ci { .. }, .. } => {
-            now_ms.saturating_sub(task.standing_since_ms) > limits.ci_wait_ms
-        }
+        Standing::Waiting { who: Waitee::Ci { .. }, .. } => facts.stood_ms > limits.ci_wait_ms,
         Standing::Blocked { cause: present, .. } => *present == cause,
         Standing::Waiting {
             who: Waitee::Person { .. } | Waitee::Agent { .. } | Waitee::Slot { .. } | Waitee::Deploy { .. },
@@ -387,6 +412,28 @@ fn retry(task: &Task, facts: &Facts) -> Result<Decision, Refusal> {
             Err(Refusal::NothingToRetry(task.standing.as_str()))
         }
     }
+}
+
+/// A person's word gives a new grant, where the last one is known to have come to nothing good, or where nobody
+/// knows what it came to.
+fn redeploy(task: &Task, facts: &Facts) -> Result<Decision, Refusal> {
+    let in_doubt = is_deploy_in_doubt(&facts.checked);
+    let is_blocked = matches!(task.standing, Standing::Blocked { .. });
+    if task.merged.is_none() || !is_blocked || !(in_doubt || task.stage == Stage::Deploy) {
+        return Err(Refusal::NothingToDeploy(task.stage, task.standing.as_str()));
+    }
+    Ok(Decision {
+        events: vec![Event::DeployAsked { after_run: facts.last_deploy }],
+        enqueue: None,
+        cancel_jobs: false,
+        outcome: Outcome::NoChange,
+    })
+}
+
+/// Whether nobody knows what the start of a deploy came to.
+#[must_use]
+pub fn is_deploy_in_doubt(checked: &Checked) -> bool {
+    matches!(checked, Checked::InDoubt { step, .. } if step == EffectKind::StartDeploy.as_str())
 }
 
 /// What the cause of a task says that stands because nobody knows whether an effect happened.

@@ -16,8 +16,9 @@ use crate::{
     domain::{
         effect::{EffectOutcome, Probe},
         ids::RunId,
+        task::Standing,
     },
-    engine::{Engine, Site},
+    engine::{Engine, Site, waits::Wait},
     process::{
         Adopted, Outcome, Stream,
         short::{EndStatus, ShortCommand},
@@ -89,7 +90,7 @@ pub(super) async fn probe(engine: &Engine, site: &Site, row: &TaskRow) -> Probe 
 
 /// Another revision than ours is deployed, or none is known to be: what became of our command tells.
 async fn not_ours(engine: &Engine, site: &Site, row: &TaskRow, merged: &str, health: Health) -> Probe {
-    let (run, how, at_ms) = match begun(engine, row).await {
+    let (run, how, is_over) = match begun(engine, row).await {
         Ok(Begun::Not) => {
             return match health {
                 Health::Healthy(_) | Health::Unhealthy(_) => Probe::Absent,
@@ -97,7 +98,7 @@ async fn not_ours(engine: &Engine, site: &Site, row: &TaskRow, merged: &str, hea
             };
         }
         Ok(Begun::Well(run)) => return Probe::Done(started(merged, run)),
-        Ok(Begun::CutOff { run, how, at_ms }) => (run, how, at_ms),
+        Ok(Begun::CutOff { run, how, is_over }) => (run, how, is_over),
         Err(why) => return Probe::CannotTell(format!("what its command came to: {why}")),
     };
     let state = match health {
@@ -106,10 +107,19 @@ async fn not_ours(engine: &Engine, site: &Site, row: &TaskRow, merged: &str, hea
         Health::CannotTell(why) => format!("the health command: {why}"),
     };
     let why = format!("its command was begun and {how} (run {run}); {state}");
-    let until_ms = at_ms.saturating_add(site.project.limits(&engine.config).deploy_ms);
-    // a clock that was set back must not make the wait longer
-    if (at_ms..=until_ms).contains(&engine.clock.now_ms()) {
-        Probe::UnderWay { why, until_ms }
+    // what it had begun has its time from its end on
+    let mark = run.0.saturating_mul(2).saturating_add(i64::from(is_over));
+    let waited_ms = engine.waits.of(row.id, Wait::Command, mark, engine.wait_clock_ms());
+    let left_ms = site.project.limits(&engine.config).deploy_ms.saturating_sub(waited_ms);
+    if left_ms >= 0 {
+        let told_ms = match row.task.standing {
+            Standing::Waiting { until_ms, .. } => until_ms,
+            Standing::Moving {}
+            | Standing::Held { .. }
+            | Standing::Blocked { .. }
+            | Standing::Finished {} => None,
+        };
+        Probe::UnderWay { why, until_ms: engine.shown_until(told_ms, left_ms) }
     } else {
         Probe::CannotTell(format!("{why}; if it does not come by itself, deploy {merged} by hand"))
     }
@@ -123,22 +133,23 @@ enum Begun {
     /// It ended well.
     Well(RunId),
     /// It was started and did not come to an end of its own.
-    CutOff { run: RunId, how: String, at_ms: i64 },
+    CutOff { run: RunId, how: String, is_over: bool },
 }
 
 async fn begun(engine: &Engine, row: &TaskRow) -> Result<Begun, String> {
     let runs = engine.store.runs_of(row.id).await.map_err(|error| chain(&error))?;
-    let Some(last) = runs.into_iter().rfind(|run| run.kind == ProcessKind::Deploy) else {
+    // what came of the runs before a person's word that it is to be started again counts no more
+    let after = row.task.deploy_after.unwrap_or(0);
+    let Some(last) = runs.into_iter().rfind(|run| run.kind == ProcessKind::Deploy && run.id.0 > after) else {
         return Ok(Begun::Not);
     };
     let run = last.id;
-    let at_ms = last.ending.map_or(last.started_at_ms.unwrap_or(last.created_at_ms), |end| end.ended_at_ms);
-    let cut_off = |how: &str| Ok(Begun::CutOff { run, how: how.to_owned(), at_ms });
+    let cut_off = |how: &str| Ok(Begun::CutOff { run, how: how.to_owned(), is_over: true });
     match engine.runs.adopt(run).map_err(|error| chain(&error))? {
         // its go byte may have left: the directory is gone, and with it what would tell
         Adopted::NeverPrepared if last.started_at_ms.is_some() => cut_off("left no record"),
         Adopted::NeverPrepared => Ok(Begun::Not),
-        Adopted::Live(_) => cut_off("is at work"),
+        Adopted::Live(_) => Ok(Begun::CutOff { run, how: "is at work".to_owned(), is_over: false }),
         Adopted::Lost { .. } => cut_off("left no record"),
         Adopted::Ended(record) => match record.outcome {
             Outcome::Exited { code: 0 } => Ok(Begun::Well(run)),

@@ -20,6 +20,7 @@ use crate::{
         actor::Actor,
         effect::{EffectKind, EffectOutcome, Probe},
         event::Event,
+        stage::Stage,
     },
     engine::{Engine, EngineError, Site},
     failpoint::{self, Plant, Point, planted},
@@ -43,7 +44,12 @@ pub(crate) async fn perform(
         Err(why) => return Ok(Some(why)),
     };
     // naming these takes a look: the pair of a candidate does not stand as it is, the image is another's
-    let proven_absent = matches!(kind, EffectKind::PrepareCandidate | EffectKind::RebuildImage);
+    let proven_absent = match kind {
+        EffectKind::PrepareCandidate | EffectKind::RebuildImage => true,
+        // or a person said so
+        EffectKind::StartDeploy => row.task.deploy_after.is_some(),
+        EffectKind::Merge | EffectKind::RatchetCoverage | EffectKind::CloseWorkItem => false,
+    };
     let now = engine.clock.now_ms();
     let intent = engine.store.write_intent(proof, kind, revision.clone(), proven_absent, now).await?;
     let (id, fresh) = match intent {
@@ -78,6 +84,9 @@ pub(crate) async fn perform(
             let events = events_of(row, kind, &revision, evidence);
             if !engine.store.effect_done(proof, id, actor, evidence.clone(), events, now).await? {
                 return Ok(None);
+            }
+            if kind == EffectKind::StartDeploy {
+                engine.give_deploy_time(row.id);
             }
             failpoint::hit(Point::DoneAfterCommit, kind.as_str());
             tracing::info!(work_item = %row.task.key, effect = %kind, evidence, "effect stands");
@@ -168,6 +177,10 @@ async fn revision_of(
         },
         EffectKind::RatchetCoverage if !ratchet::is_on(engine, site) => Ok(None),
         EffectKind::StartDeploy if site.project.deploy.is_none() => Ok(None),
+        // it was started on the way here: again by a person's word only
+        EffectKind::StartDeploy if row.task.stage == Stage::Deploy && row.task.deploy_after.is_none() => {
+            Ok(None)
+        }
         EffectKind::RatchetCoverage | EffectKind::StartDeploy | EffectKind::CloseWorkItem => merged(),
     }
 }

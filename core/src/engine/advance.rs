@@ -1,5 +1,7 @@
 //! One entry of one actor: load, look or act, decide, commit.
 
+use orch_contract::ProcessKind;
+
 use super::{Engine, Site, edge::Settled};
 use crate::{
     chain::chain,
@@ -10,7 +12,8 @@ use crate::{
         stage::{Edge, Stage, Step},
         task::Standing,
         transition::{
-            Checked, Command, Decision, Facts, Outcome, Refusal, Work, decide, is_parked, rests_until,
+            Checked, Command, Decision, Facts, Outcome, Refusal, Work, decide, is_deploy_in_doubt, is_parked,
+            rests_until,
         },
         verdict::{InfraClass, Verdict, Waitee},
     },
@@ -261,6 +264,11 @@ impl Engine {
             return Ok(Outcome::LostRace);
         };
         let work = self.store.work(task, row.task.stage, row.task.round).await?;
+        if let Some(verdict) = self.end_left_over(proof).await? {
+            let checked = Checked::Stopped { step: "left_over".to_owned(), verdict };
+            let command = Request { command: Command::Advance, ..request.clone() };
+            return self.conclude(site, &row, Work::Done, checked, &command, Some(proof)).await;
+        }
         let checked = match self.settle_open(site, &row, proof, request.actor).await? {
             Settled::Fenced => return Ok(Outcome::LostRace),
             Settled::InDoubt { step, cause } => Checked::InDoubt { step, cause },
@@ -273,7 +281,10 @@ impl Engine {
             }
             Settled::Clear => Checked::No,
         };
+        // a person who says that the deploy is to be started again has looked where the core cannot
+        let knows = request.command == Command::Redeploy && is_deploy_in_doubt(&checked);
         if request.command != Command::Advance
+            && !knows
             && let Checked::InDoubt { step, .. } | Checked::Stopped { step, .. } = &checked
         {
             // a person's command must not paper over an effect of which nobody knows
@@ -318,7 +329,12 @@ impl Engine {
         {
             return Ok(Outcome::NoChange);
         }
-        let facts = Facts { work, checked, limits: self.limits(site) };
+        let last_deploy = match request.command {
+            Command::Redeploy => self.last_deploy(row.id).await?,
+            Command::Advance | Command::RollBack { .. } | Command::Retry | Command::Cancel => 0,
+        };
+        let (limits, stood_ms) = (self.limits(site), self.stood_ms(row));
+        let facts = Facts { work, checked, limits, stood_ms, last_deploy };
         let mut task = row.task.clone();
         if planted(Plant::RollBackAfterMerge) {
             task.merged = None;
@@ -347,8 +363,14 @@ impl Engine {
         Ok(decision.outcome)
     }
 
+    async fn last_deploy(&self, task: TaskId) -> Result<i64, EngineError> {
+        let runs = self.store.runs_of(task).await?;
+        Ok(runs.into_iter().rfind(|run| run.kind == ProcessKind::Deploy).map_or(0, |run| run.id.0))
+    }
+
     async fn after_commit(&self, site: &Site, row: &TaskRow, decision: &Decision) {
         let key = &row.task.key;
+        self.watch_wait(row);
         match &decision.outcome {
             Outcome::Advanced { to } => tracing::info!(work_item = %key, stage = %to, "entered the stage"),
             Outcome::RolledBack { to } => {

@@ -7,10 +7,12 @@
 mod advance;
 mod drift;
 mod edge;
+mod left_over;
 mod operator;
 mod owners;
 mod publish;
 mod site;
+pub(crate) mod waits;
 mod yields;
 
 use std::sync::{Arc, atomic::AtomicU8};
@@ -80,6 +82,8 @@ pub struct Engine {
     pub(crate) yields: yields::Yields,
     /// How long the reaper has watched what it may end.
     pub(crate) ages: crate::actors::ages::Ages,
+    /// How long tasks have waited for others.
+    pub(crate) waits: waits::Waits,
     life: AtomicU8,
     started_at_ms: i64,
 }
@@ -107,6 +111,7 @@ impl Engine {
             wakes: Wakes::default(),
             yields: yields::Yields::default(),
             ages: crate::actors::ages::Ages::default(),
+            waits: waits::Waits::default(),
             life: AtomicU8::new(Life::Starting as u8),
             started_at_ms,
         }

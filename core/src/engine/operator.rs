@@ -303,7 +303,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Retry, roll-back or cancel on a person's word.
+    /// Retry, another start of the deploy, roll-back or cancel on a person's word.
     ///
     /// # Errors
     /// [`EngineError`], [`EngineError::Refused`] among them.
@@ -314,7 +314,7 @@ impl Engine {
         who: &str,
         why: &str,
     ) -> Result<Outcome, EngineError> {
-        let retries = command == Command::Retry;
+        let (retries, deploys) = (command == Command::Retry, command == Command::Redeploy);
         let makes_way = matches!(command, Command::Cancel | Command::RollBack { .. });
         let request =
             Request { command, actor: Actor::Operator, who: Some(who.to_owned()), reason: why.to_owned() };
@@ -322,8 +322,10 @@ impl Engine {
         if makes_way && matches!(outcome, Outcome::Deferred { .. }) {
             outcome = self.enter_between_steps(key, request, who, why).await?;
         }
-        if retries && outcome == Outcome::NoChange {
-            self.ask_ci_again(key).await?;
+        if (retries || deploys) && outcome == Outcome::NoChange {
+            if retries {
+                self.ask_ci_again(key).await?;
+            }
             let mut again = Request::advance(Actor::Operator, why);
             again.who = Some(who.to_owned());
             return self.advance(key, again).await;

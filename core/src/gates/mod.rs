@@ -20,11 +20,11 @@ use crate::{
     config::Switch,
     counters::{AtWork, LastFailure},
     domain::{
-        task::Candidate,
+        task::{Candidate, Standing},
         verdict::{GateKind, InfraClass, Verdict, Waitee},
     },
     effects::{Health, ImageOf, by_hand, health, image_of, is_of_this_program},
-    engine::{Engine, EngineError, Site},
+    engine::{Engine, EngineError, Site, waits::Wait},
     failpoint::{Plant, planted},
     guards::Guard,
     store::{GateWrite, TaskRow},
@@ -280,22 +280,18 @@ async fn deployed(engine: &Engine, site: &Site, row: &TaskRow) -> Verdict {
         let reason = format!("{}; {state}", by_hand(site, merged));
         return Verdict::Wait { reason, who, until_ms: None };
     }
-    let until_ms = row.task.stage_since_ms.saturating_add(site.project.limits(&engine.config).deploy_ms);
-    // an operator's retry gives the deploy its time anew
-    let until_ms = until_ms.max(match row.task.standing {
-        crate::domain::task::Standing::Moving {} => {
-            row.task.standing_since_ms.saturating_add(site.project.limits(&engine.config).deploy_ms)
-        }
-        crate::domain::task::Standing::Waiting { until_ms: Some(until_ms), .. } => until_ms,
-        crate::domain::task::Standing::Waiting { until_ms: None, .. }
-        | crate::domain::task::Standing::Held { .. }
-        | crate::domain::task::Standing::Blocked { .. }
-        | crate::domain::task::Standing::Finished {} => 0,
-    });
-    if engine.clock.now_ms() > until_ms {
+    let limit_ms = site.project.limits(&engine.config).deploy_ms;
+    let left_ms = limit_ms.saturating_sub(engine.waits.of(row.id, Wait::Deploy, 0, engine.wait_clock_ms()));
+    let (is_over, told_ms) = match row.task.standing {
+        Standing::Waiting { until_ms, .. } => (left_ms < 0, until_ms),
+        Standing::Moving {} | Standing::Held { .. } => (left_ms < 0, None),
+        // it stays so until it is healthy, or a person acts
+        Standing::Blocked { .. } | Standing::Finished {} => (true, None),
+    };
+    if is_over {
         return Verdict::Red { findings: vec![format!("{merged} is not deployed in time: {state}")] };
     }
-    Verdict::Wait { reason: state, who, until_ms: Some(until_ms) }
+    Verdict::Wait { reason: state, who, until_ms: Some(engine.shown_until(told_ms, left_ms)) }
 }
 
 /// Whether a later revision that contains ours took its place.

@@ -159,6 +159,15 @@ pub(super) async fn retry(
     operate(state, engine, key, fields, |_| Command::Retry).await
 }
 
+pub(super) async fn redeploy(
+    state: State<HttpState>,
+    engine: Ready,
+    key: Key,
+    fields: Fields,
+) -> Result<Response, Problem> {
+    operate(state, engine, key, fields, |_| Command::Redeploy).await
+}
+
 pub(super) async fn roll_back(
     state: State<HttpState>,
     engine: Ready,
@@ -205,7 +214,7 @@ async fn operate(
                 let request = Request { command, actor: Actor::Operator, who: Some(who), reason: why };
                 own.advance(&key, request).await
             }
-            Command::RollBack { .. } | Command::Retry | Command::Cancel => {
+            Command::RollBack { .. } | Command::Retry | Command::Redeploy | Command::Cancel => {
                 own.operate(&key, command, &who, &why).await
             }
         }
@@ -282,7 +291,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal {
             Refusal::Terminal(_) | Refusal::NoRollBack(..) => ProblemKind::WrongStage,
-            Refusal::NothingToRetry(_) => ProblemKind::Refused,
+            Refusal::NothingToRetry(_) | Refusal::NothingToDeploy(..) => ProblemKind::Refused,
         };
         Self::new(kind, refusal.to_string())
     }

@@ -102,6 +102,7 @@ pub fn router(state: HttpState) -> Router {
         .route("/tasks/{key}/approve", post(act::approve))
         .route("/tasks/{key}/accept-landed", post(act::accept_landed))
         .route("/tasks/{key}/retry", post(act::retry))
+        .route("/tasks/{key}/redeploy", post(act::redeploy))
         .route("/tasks/{key}/rollback", post(act::roll_back))
         .route("/tasks/{key}/cancel", post(act::cancel))
         .route("/tasks/{key}/advance", post(act::advance))

@@ -24,6 +24,7 @@ pub(super) fn line(event: &Event) -> String {
         }
         Event::Retried { rerun: true } => "another try, with a new run of the agent".to_owned(),
         Event::Retried { rerun: false } => "another try".to_owned(),
+        Event::DeployAsked { .. } => "the deploy is to be started again".to_owned(),
         Event::Approved { artifact, revision } => format!("approved {artifact} as of {}", short(revision)),
         Event::PullRequestOpened { number } => format!("pull request {number} is open"),
         Event::CandidatePrepared { head, base, .. } => {

@@ -29,7 +29,7 @@ use crate::{
 const BRIEF: &str = "---\nbrief_status: READY\n---\n# Basket\n";
 
 /// Every route with a method that fits, and whether it changes something.
-const ROUTES: [(&str, &str, bool); 16] = [
+const ROUTES: [(&str, &str, bool); 17] = [
     ("GET", "/metrics", false),
     ("GET", "/queue", false),
     ("GET", "/tasks", false),
@@ -41,6 +41,7 @@ const ROUTES: [(&str, &str, bool); 16] = [
     ("POST", "/tasks", true),
     ("POST", "/tasks/SHOP-1/approve", true),
     ("POST", "/tasks/SHOP-1/retry", true),
+    ("POST", "/tasks/SHOP-1/redeploy", true),
     ("POST", "/tasks/SHOP-1/rollback", true),
     ("POST", "/tasks/SHOP-1/cancel", true),
     ("POST", "/tasks/SHOP-1/advance", true),
@@ -618,7 +619,9 @@ async fn operators_retry_roll_back_advance_and_cancel() {
     act("retry", "SHOP-5").await.is_problem(409, "wrong-stage");
     act("cancel", "SHOP-5").await.is_problem(409, "wrong-stage");
     act("rollback", "SHOP-5").await.is_problem(409, "wrong-stage");
-    for verb in ["retry", "rollback", "cancel", "advance"] {
+    act("redeploy", "SHOP-4").await.is_problem(409, "refused");
+    act("redeploy", "SHOP-5").await.is_problem(409, "wrong-stage");
+    for verb in ["retry", "redeploy", "rollback", "cancel", "advance"] {
         act(verb, "SHOP-9").await.is_problem(404, "unknown-task");
         act(verb, "x").await.is_problem(400, "malformed-key");
     }

@@ -73,6 +73,16 @@ const SELECT_OF_TASK: &str = select_effect!("task_id = ?1 ORDER BY id");
 const SELECT_LATEST: &str =
     select_effect!("task_id = ?1 AND kind = ?2 AND revision = ?3 ORDER BY grant_number DESC LIMIT 1");
 
+/// The first intent of an effect, if its writer's token is the current one. Most are the first.
+const INSERT_FIRST_INTENT: &str =
+    "INSERT INTO effect (task_id, kind, revision, grant_number, fencing, boot_id, intent_at_ms, state)
+     SELECT ?1, ?2, ?3, 1, ?4, ?5, ?6, 'intent'
+     WHERE (?7 IS NULL OR EXISTS (SELECT 1 FROM transition_lease WHERE task_id = ?1 AND fencing = ?7 AND held = 1))
+       AND NOT EXISTS (SELECT 1 FROM effect WHERE task_id = ?1 AND kind = ?2 AND revision = ?3)";
+const UPDATE_DONE: &str = "UPDATE effect SET state = 'done', settled_at_ms = ?2, evidence = ?3
+     WHERE id = ?1 AND state = 'intent'
+       AND (?5 IS NULL OR EXISTS (SELECT 1 FROM transition_lease WHERE task_id = ?4 AND fencing = ?5 AND held = 1))";
+
 impl Store {
     /// Journals the intent of an effect. `proven_absent`: the caller has looked, and what an
     /// earlier grant did no longer stands; only then a journalled *done* gives way to a new grant.
@@ -91,11 +101,22 @@ impl Store {
         let (boot, guards) = (self.identity.boot_id.clone(), self.guards.clone());
         self.writer
             .write("write_intent", move |tx| {
+                let token = fencing.map_or(0, |fencing| fencing.0);
+                let first = tx
+                    .execute_cached(
+                        INSERT_FIRST_INTENT,
+                        params![task.0, kind.as_str(), revision, token, boot.0, at_ms, asked_token(&guards, fencing)],
+                    )
+                    .map_err(tasks::failed("write_intent"))?;
+                if first == 1 {
+                    let id = tx.last_insert_rowid();
+                    failpoint::hit(Point::IntentBeforeCommit, kind.as_str());
+                    return Ok(IntentWrite::Open { id, fresh: true });
+                }
                 if is_fenced_off(tx, &guards, task, fencing)? {
                     return Ok(IntentWrite::Fenced);
                 }
                 let last = latest(tx, task, kind, &revision)?;
-                let token = fencing.map_or(0, |fencing| fencing.0);
                 let grant = match last {
                     Some(row) if row.state == "done" && !proven_absent && guards.stands(Guard::JournalledDone) => return Ok(IntentWrite::Done(row.evidence.unwrap_or_default())),
                     Some(row) if row.state == "intent" => {
@@ -136,15 +157,15 @@ impl Store {
         let (task, fencing, guards) = (proof.task(), proof.fencing(), self.guards.clone());
         self.writer
             .write("effect_done", move |tx| {
-                if is_fenced_off(tx, &guards, task, fencing)? {
-                    return Ok(false);
-                }
                 let done = tx
                     .execute_cached(
-                        "UPDATE effect SET state = 'done', settled_at_ms = ?2, evidence = ?3 WHERE id = ?1 AND state = 'intent'",
-                        params![id, at_ms, evidence],
+                        UPDATE_DONE,
+                        params![id, at_ms, evidence, task.0, asked_token(&guards, fencing)],
                     )
                     .map_err(tasks::failed("effect_done"))?;
+                if done == 0 && is_fenced_off(tx, &guards, task, fencing)? {
+                    return Ok(false);
+                }
                 // said twice changes nothing; an intent that was voided meanwhile cannot be done
                 if done == 0 {
                     let state: String = tx
@@ -153,7 +174,8 @@ impl Store {
                     return Ok(state == "done");
                 }
                 for event in events {
-                    let done = if let Event::EffectDone { effect, .. } = &event { Some(*effect) } else { None };
+                    let done =
+                        if let Event::EffectDone { effect, .. } = &event { Some(*effect) } else { None };
                     tasks::note(tx, task, actor, &evidence, event, at_ms)?;
                     done.into_iter().for_each(|kind| failpoint::hit(Point::DoneBeforeCommit, kind.as_str()));
                 }
@@ -209,6 +231,11 @@ impl Store {
     }
 }
 
+/// The token that must be the current one, if any must: none where the lease is switched off.
+fn asked_token(guards: &Guards, fencing: Option<Fencing>) -> Option<i64> {
+    fencing.filter(|_| guards.stands(Guard::JournalFencing)).map(|fencing| fencing.0)
+}
+
 /// Whether the proof's token is no longer the current one. A proof without a token passes: the lease is
 /// switched off.
 fn is_fenced_off(
@@ -217,11 +244,9 @@ fn is_fenced_off(
     task: TaskId,
     fencing: Option<Fencing>,
 ) -> Result<bool, StoreError> {
-    match fencing {
-        Some(fencing) if guards.stands(Guard::JournalFencing) => {
-            Ok(!leases::is_current(connection, task, fencing)?)
-        }
-        Some(_) | None => Ok(false),
+    match asked_token(guards, fencing) {
+        Some(token) => Ok(!leases::is_current(connection, task, Fencing(token))?),
+        None => Ok(false),
     }
 }
 

@@ -103,6 +103,10 @@ pub(super) const COUNT_RUNNING: &str = "SELECT count(*) FROM job WHERE status = 
 // an agent of a cancelled job takes its room until it has ended
 pub(super) const SELECT_DYING: &str = "SELECT job.project FROM run JOIN job ON job.id = run.job_id
      WHERE run.ended_at_ms IS NULL AND job.status = 'cancelled'";
+// the attempt that ended is told, not the one that follows
+const SETTLE_JOB: &str = "UPDATE job SET status = ?3, attempt = attempt + ?4, not_before_ms = ?5, settled_at_ms = ?6, outcome = ?7,
+        waits_since_ms = ?8, reason = CASE WHEN ?3 = 'queued' THEN 'attempt after: ' || ?7 ELSE reason END
+     WHERE id = ?1 AND run_id = ?2 AND status = 'running' RETURNING task_id, role, attempt - ?4";
 pub(super) const SELECT_WORK: &str =
     "SELECT status, coalesce(outcome, '') FROM job WHERE task_id = ?1 AND stage = ?2 AND round = ?3
      ORDER BY id DESC LIMIT 1";
@@ -173,22 +177,32 @@ impl Store {
         self.writer
             .write("settle_job", move |tx| {
                 let s = &settlement;
-                let Some(job) = select_one(tx, s.job)? else { return Ok(false) };
-                let attempt = if s.status == JobStatus::Queued && s.counts { job.attempt + 1 } else { job.attempt };
+                let attempts = i64::from(s.status == JobStatus::Queued && s.counts);
                 let settled = (s.status != JobStatus::Queued).then_some(s.at_ms);
+                let waits_since = s.not_before_ms.map(|_| s.at_ms);
+                let values = params![
+                    s.job.0,
+                    s.run.0,
+                    s.status.as_str(),
+                    attempts,
+                    s.not_before_ms,
+                    settled,
+                    s.outcome,
+                    waits_since
+                ];
                 let won = tx
-                    .execute_cached(
-                        "UPDATE job SET status = ?3, attempt = ?4, not_before_ms = ?5, settled_at_ms = ?6, outcome = ?7, waits_since_ms = ?8,
-                                reason = CASE WHEN ?3 = 'queued' THEN 'attempt after: ' || ?7 ELSE reason END
-                         WHERE id = ?1 AND run_id = ?2 AND status = 'running'",
-                        params![s.job.0, s.run.0, s.status.as_str(), attempt, s.not_before_ms, settled, s.outcome, s.not_before_ms.map(|_| s.at_ms)],
-                    )
+                    .prepare_cached(SETTLE_JOB)
+                    .and_then(|mut statement| {
+                        let told =
+                            |row: &Row<'_>| Ok((TaskId(row.get(0)?), row.get::<_, String>(1)?, row.get(2)?));
+                        statement.query_row(values, told).optional()
+                    })
                     .map_err(tasks::failed("settle_job"))?;
-                if won == 0 {
-                    return Ok(false);
-                }
-                let event = Event::RunEnded { role: job.role, attempt: job.attempt, outcome: s.outcome.clone() };
-                tasks::note(tx, job.task, s.actor, "the agent's run ended", event, s.at_ms)?;
+                let Some((task, role, attempt)) = won else { return Ok(false) };
+                let role =
+                    Role::parse(&role).ok_or_else(|| StoreError::damaged("job", format!("role `{role}`")))?;
+                let event = Event::RunEnded { role, attempt, outcome: s.outcome.clone() };
+                tasks::note(tx, task, s.actor, "the agent's run ended", event, s.at_ms)?;
                 Ok(true)
             })
             .await

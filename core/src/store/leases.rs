@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tokio::sync::Notify;
 
 use super::writer::Cached;
-use super::{Store, StoreError, effects, notices, pending, tasks};
+use super::{Identity, Store, StoreError, effects, notices, pending, tasks};
 use crate::{
     domain::{
         actor::Actor,
@@ -89,8 +89,12 @@ pub struct OwnerRegistration {
 }
 
 impl OwnerRegistry {
-    fn register(&self) -> OwnerRegistration {
-        let number = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+    /// A number that no owner has; nobody lives under it yet.
+    fn draw(&self) -> i64 {
+        self.next.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn register(&self, number: i64) -> OwnerRegistration {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
         OwnerRegistration { number, registry: self.clone() }
     }
@@ -255,6 +259,16 @@ impl Store {
         let identity = Arc::clone(&self.identity);
         self.writer
             .write("acquire_lease", move |tx| {
+                let number = owners.draw();
+                let granted = |fencing| {
+                    let owner = owners.register(number);
+                    failpoint::hit(Point::LeaseBeforeCommit, edge.from.as_str());
+                    LeaseProof { task, fencing: Some(fencing), _owner: Some(owner) }
+                };
+                let own = Own { task, edge, actor, number, at_ms, identity: &identity };
+                if let Some(fencing) = take_free(tx, &own)? {
+                    return Ok(Acquired::Granted(granted(fencing), None));
+                }
                 let present = select(tx, task)?;
                 let mut reclaimed = None;
                 if let Some(lease) = &present {
@@ -284,21 +298,8 @@ impl Store {
                     }
                 }
                 let fencing = Fencing(present.map_or(0, |lease| lease.row.fencing.0) + 1);
-                let owner = owners.register();
-                tx.execute_cached(
-                    "INSERT INTO transition_lease (task_id, fencing, held, edge, actor, boot_id, owner, pid, start_ticks, acquired_at_ms)
-                     VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-                     ON CONFLICT (task_id) DO UPDATE SET fencing = ?2, held = 1, forced = 0, edge = ?3, actor = ?4, boot_id = ?5,
-                            owner = ?6, pid = ?7, start_ticks = ?8, acquired_at_ms = ?9",
-                    params![
-                        task.0, fencing.0, edge.to_string(), actor.as_str(), identity.boot_id.0, owner.number,
-                        identity.pid, identity.start_ticks.cast_signed(), at_ms
-                    ],
-                )
-                .map_err(tasks::failed("acquire_lease"))?;
-                failpoint::hit(Point::LeaseBeforeCommit, edge.from.as_str());
-                let proof = LeaseProof { task, fencing: Some(fencing), _owner: Some(owner) };
-                Ok(Acquired::Granted(proof, reclaimed))
+                take(tx, &own, fencing)?;
+                Ok(Acquired::Granted(granted(fencing), reclaimed))
             })
             .await
             .inspect(|answer| {
@@ -387,13 +388,74 @@ pub(super) fn judge(row: &LeaseRow, boot: &BootId, owners: &OwnerRegistry) -> Ow
     judge_owner(row, boot, owners.is_live(row.owner))
 }
 
+/// Who is to be written into a lease.
+struct Own<'a> {
+    task: TaskId,
+    edge: Edge,
+    actor: Actor,
+    number: i64,
+    at_ms: i64,
+    identity: &'a Identity,
+}
+
+/// Grants a lease that was given back by its last owner; `None` when it was not, or there is none yet.
+fn take_free(tx: &Transaction<'_>, own: &Own<'_>) -> Result<Option<Fencing>, StoreError> {
+    let identity = own.identity;
+    tx.prepare_cached(
+        "UPDATE transition_lease SET fencing = fencing + 1, held = 1, edge = ?2, actor = ?3, boot_id = ?4, owner = ?5,
+                pid = ?6, start_ticks = ?7, acquired_at_ms = ?8
+         WHERE task_id = ?1 AND held = 0 AND forced = 0 RETURNING fencing",
+    )
+    .and_then(|mut statement| {
+        let values = params![
+            own.task.0,
+            own.edge.to_string(),
+            own.actor.as_str(),
+            identity.boot_id.0,
+            own.number,
+            identity.pid,
+            identity.start_ticks.cast_signed(),
+            own.at_ms
+        ];
+        statement.query_row(values, |row| row.get(0).map(Fencing)).optional()
+    })
+    .map_err(tasks::failed("acquire_lease"))
+}
+
+/// Grants a lease whatever stands in its row: the first one, or one whose owner is gone.
+fn take(tx: &Transaction<'_>, own: &Own<'_>, fencing: Fencing) -> Result<(), StoreError> {
+    let identity = own.identity;
+    tx.execute_cached(
+        "INSERT INTO transition_lease (task_id, fencing, held, edge, actor, boot_id, owner, pid, start_ticks, acquired_at_ms)
+         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (task_id) DO UPDATE SET fencing = ?2, held = 1, forced = 0, edge = ?3, actor = ?4, boot_id = ?5,
+                owner = ?6, pid = ?7, start_ticks = ?8, acquired_at_ms = ?9",
+        params![
+            own.task.0,
+            fencing.0,
+            own.edge.to_string(),
+            own.actor.as_str(),
+            identity.boot_id.0,
+            own.number,
+            identity.pid,
+            identity.start_ticks.cast_signed(),
+            own.at_ms
+        ],
+    )
+    .map(drop)
+    .map_err(tasks::failed("acquire_lease"))
+}
+
 /// Whether `fencing` is the task's current, held token.
 pub(super) fn is_current(
     connection: &Connection,
     task: TaskId,
     fencing: Fencing,
 ) -> Result<bool, StoreError> {
-    Ok(select(connection, task)?.is_some_and(|lease| lease.held && lease.row.fencing == fencing))
+    connection
+        .prepare_cached("SELECT 1 FROM transition_lease WHERE task_id = ?1 AND fencing = ?2 AND held = 1")
+        .and_then(|mut statement| statement.exists(params![task.0, fencing.0]))
+        .map_err(|source| StoreError::Read { query: "lease", source })
 }
 
 /// Ends the lease if the token is current; answers whether it was.

@@ -125,7 +125,7 @@ impl Store {
         let (word, detail) = match kept.command {
             Command::Cancel => ("cancel", String::new()),
             Command::RollBack { why } => ("roll_back", why),
-            Command::Advance | Command::Retry => return Ok(()),
+            Command::Advance | Command::Retry | Command::Redeploy => return Ok(()),
         };
         self.writer
             .write("keep_command", move |tx| {

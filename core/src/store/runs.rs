@@ -91,6 +91,7 @@ macro_rules! select_run {
 
 const SELECT_RUN: &str = select_run!("id = ?1");
 pub(super) const SELECT_OF_TASK: &str = select_run!("task_id = ?1 ORDER BY id");
+pub(super) const SELECT_OPEN_OF_TASK: &str = select_run!("task_id = ?1 AND ended_at_ms IS NULL ORDER BY id");
 pub(super) const SELECT_OPEN: &str = select_run!("ended_at_ms IS NULL ORDER BY id");
 pub(super) const SELECT_ENDED_SINCE: &str =
     select_run!("ended_at_ms >= ?1 ORDER BY ended_at_ms DESC LIMIT ?2");
@@ -184,6 +185,18 @@ impl Store {
     /// [`StoreError`].
     pub async fn open_runs(&self) -> Result<Vec<RunRow>, StoreError> {
         self.readers.read("open_runs", open).await
+    }
+
+    /// Runs of one task without a recorded end, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn open_runs_of_task(&self, task: TaskId) -> Result<Vec<RunRow>, StoreError> {
+        self.readers
+            .read("open_runs_of_task", move |connection| {
+                select(connection, SELECT_OPEN_OF_TASK, params![task.0])
+            })
+            .await
     }
 
     /// Runs of one task, oldest first.

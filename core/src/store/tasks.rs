@@ -1,6 +1,6 @@
 //! Tasks and their events: the row is the fold, written in the same transaction.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::writer::Cached;
 use super::{LeaseProof, Store, StoreError, jobs, leases};
@@ -104,6 +104,15 @@ const SELECT_PAGE: &str = "SELECT id, row_json FROM task WHERE id > ?1 ORDER BY 
 pub(super) const SELECT_PAGE_OF_STAGE: &str =
     "SELECT id, row_json FROM task WHERE stage = ?3 AND id > ?1 ORDER BY id LIMIT ?2";
 
+const UPDATE_ROW: &str = "UPDATE task SET standing = ?2, due_at_ms = ?3, round = ?4, version = ?5, updated_at_ms = ?6, row_json = ?7 WHERE id = ?1";
+const UPDATE_ROW_AND_STAGE: &str =
+    "UPDATE task SET stage = ?8, standing = ?2, due_at_ms = ?3, round = ?4, version = ?5, updated_at_ms = ?6, row_json = ?7
+     WHERE id = ?1";
+const COUNT_NEW: &str = "INSERT INTO stage_count (stage, standing, tasks) VALUES (?1, ?2, 1)
+     ON CONFLICT (stage, standing) DO UPDATE SET tasks = tasks + 1";
+const MOVE_COUNT: &str = "INSERT INTO stage_count (stage, standing, tasks) VALUES (?1, ?2, -1), (?3, ?4, 1)
+     ON CONFLICT (stage, standing) DO UPDATE SET tasks = tasks + excluded.tasks";
+
 impl Store {
     /// Makes a task, or answers the one that has this key already.
     ///
@@ -135,7 +144,8 @@ impl Store {
             .map_err(failed("create_task"))?;
             let id = TaskId(tx.last_insert_rowid());
             insert_event(tx, id, &stored)?;
-            count(tx, &task, 1)?;
+            tx.execute_cached(COUNT_NEW, params![task.stage.as_str(), task.standing.as_str()])
+                .map_err(failed("count_stage"))?;
             tx.execute_cached(
                 "INSERT INTO tracker_item (work_item, title, state, changed_at_ms) VALUES (?1, ?2, 'open', ?3)
                  ON CONFLICT (work_item) DO NOTHING",
@@ -275,7 +285,10 @@ pub(super) fn append(tx: &Transaction<'_>, write: &CommitWrite) -> Result<Option
         }
         Expected::At { .. } | Expected::Any => {}
     }
-    let before = row.task.clone();
+    if write.events.is_empty() {
+        return Ok(Some(row));
+    }
+    let before = (row.task.stage, row.task.standing.as_str());
     let mut task = row.task;
     for event in &write.events {
         let stored = StoredEvent {
@@ -289,9 +302,7 @@ pub(super) fn append(tx: &Transaction<'_>, write: &CommitWrite) -> Result<Option
         task = task::apply(Some(task), &stored)?;
         insert_event(tx, row.id, &stored)?;
     }
-    if task != before {
-        update_row(tx, row.id, &before, &task)?;
-    }
+    update_row(tx, row.id, before, &task)?;
     Ok(Some(TaskRow { id: row.id, task }))
 }
 
@@ -380,7 +391,12 @@ pub(super) fn check_histories(connection: &Connection) -> Result<u64, StoreError
     }
 }
 
-fn update_row(tx: &Transaction<'_>, id: TaskId, before: &Task, task: &Task) -> Result<(), StoreError> {
+fn update_row(
+    tx: &Transaction<'_>,
+    id: TaskId,
+    before: (Stage, &str),
+    task: &Task,
+) -> Result<(), StoreError> {
     let due = match &task.standing {
         Standing::Held { retry_at_ms, .. } => Some(*retry_at_ms),
         // asked again soon by the monitor: a slot is given free without telling anybody, and what
@@ -390,30 +406,23 @@ fn update_row(tx: &Transaction<'_>, id: TaskId, before: &Task, task: &Task) -> R
         }
         Standing::Waiting { .. } | Standing::Blocked { .. } | Standing::Finished {} => None,
     };
-    tx.execute_cached(
-        "UPDATE task SET stage = :stage, standing = :standing, due_at_ms = :due, round = :round, version = :version,
-                updated_at_ms = :updated, row_json = :row WHERE id = :id",
-        named_params! {
-            ":stage": task.stage.as_str(), ":standing": task.standing.as_str(), ":due": due, ":round": task.round,
-            ":version": task.version, ":updated": task.updated_at_ms, ":row": json(task)?, ":id": id.0,
-        },
-    )
-    .map_err(failed("update_task"))?;
-    if (before.stage, before.standing.as_str()) != (task.stage, task.standing.as_str()) {
-        count(tx, before, -1)?;
-        count(tx, task, 1)?;
+    let (standing, row) = (task.standing.as_str(), json(task)?);
+    // a stage that is written, though it is the same, costs a page of each index that has it
+    let written = if before.0 == task.stage {
+        let values = params![id.0, standing, due, task.round, task.version, task.updated_at_ms, row];
+        tx.execute_cached(UPDATE_ROW, values)
+    } else {
+        let stage = task.stage.as_str();
+        let values = params![id.0, standing, due, task.round, task.version, task.updated_at_ms, row, stage];
+        tx.execute_cached(UPDATE_ROW_AND_STAGE, values)
+    };
+    written.map_err(failed("update_task"))?;
+    if before == (task.stage, standing) {
+        return Ok(());
     }
-    Ok(())
-}
-
-fn count(tx: &Transaction<'_>, task: &Task, by: i64) -> Result<(), StoreError> {
-    tx.execute_cached(
-        "INSERT INTO stage_count (stage, standing, tasks) VALUES (?1, ?2, ?3)
-         ON CONFLICT (stage, standing) DO UPDATE SET tasks = tasks + ?3",
-        params![task.stage.as_str(), task.standing.as_str(), by],
-    )
-    .map(drop)
-    .map_err(failed("count_stage"))
+    tx.execute_cached(MOVE_COUNT, params![before.0.as_str(), before.1, task.stage.as_str(), standing])
+        .map(drop)
+        .map_err(failed("count_stage"))
 }
 
 fn insert_event(tx: &Transaction<'_>, id: TaskId, stored: &StoredEvent) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel},
 };
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -26,6 +26,10 @@ const JOURNAL_SIZE_LIMIT_BYTES: i64 = 16 * 1024 * 1024;
 
 /// Statements that a connection keeps compiled: more than the store has.
 const STATEMENTS_KEPT: usize = 128;
+
+/// How often the thread looks for the next command, giving its core away each time, before it sleeps: some tens
+/// of microseconds on an idle core.
+const LOOKS_BEFORE_SLEEP: u32 = 100;
 
 /// A write whose statement is compiled once a connection, and not once a call.
 pub(super) trait Cached {
@@ -128,9 +132,22 @@ async fn send(queue: &SyncSender<Message>, message: Message) -> Result<(), Store
     }
 }
 
+/// The next message. Whoever writes mostly writes again, and to wake a thread that sleeps in between costs more
+/// than to look.
+fn next(inbox: &Receiver<Message>) -> Result<Message, RecvError> {
+    for _ in 0..LOOKS_BEFORE_SLEEP {
+        match inbox.try_recv() {
+            Ok(message) => return Ok(message),
+            Err(TryRecvError::Empty) => std::thread::yield_now(),
+            Err(TryRecvError::Disconnected) => return Err(RecvError),
+        }
+    }
+    inbox.recv()
+}
+
 fn work(connection: Connection, path: &Path, inbox: &Receiver<Message>) {
     let mut connection = Some(connection);
-    while let Ok(message) = inbox.recv() {
+    while let Ok(message) = next(inbox) {
         match message {
             Message::Work(job) => {
                 // a panic is one command's: its caller gets no answer, and the file is opened anew,

@@ -1,17 +1,19 @@
 //! A deploy that was started is not started again, whether or not it is healthy yet.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use orch_contract::ProcessKind;
 use orch_core::{
     domain::{
         actor::Actor,
         effect::EffectKind,
+        event::Event,
         stage::Stage,
         task::Standing,
-        transition::{Command, Outcome},
+        transition::{Command, Outcome, Refusal},
         verdict::Waitee,
     },
+    engine::EngineError,
     process::Adopted,
     recovery,
     runs::Order,
@@ -19,6 +21,7 @@ use orch_core::{
 };
 
 use crate::{
+    clocks::{Hand, by_hand},
     crash::{intent, lease, merged_under},
     support::{Setup, World, blocked, key},
 };
@@ -75,8 +78,8 @@ async fn a_deploy_whose_command_ended_well_is_not_started_again_before_it_is_hea
 }
 
 /// A life that ends in the middle of the deploy command.
-async fn crashed_in_the_command() -> World {
-    let mut world = World::at_the_edge(1, Setup::default()).await;
+pub(crate) async fn crashed_in_the_command(setup: Setup) -> World {
+    let mut world = World::at_the_edge(1, setup).await;
     world.prepared(1).await;
     world.hang("at_deploy", "");
     let owner = world.beside(1, Actor::Monitor);
@@ -89,7 +92,7 @@ async fn crashed_in_the_command() -> World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_deploy_whose_command_outlives_the_core_is_waited_for_to_its_end() {
-    let world = crashed_in_the_command().await;
+    let world = crashed_in_the_command(Setup::default()).await;
     let stage = serve::bring_up(&world.engine).await.unwrap();
     let waits = world.task(1).await.standing;
     assert!(matches!(&waits, Standing::Waiting { who: Waitee::Deploy { .. }, .. }), "{waits:?}");
@@ -129,7 +132,7 @@ async fn a_core_that_is_told_to_end_cuts_no_deploy_off() {
 }
 
 /// Ends the supervisor of the task's deploy, and its program with it.
-async fn loses_its_supervisor(world: &World) {
+pub(crate) async fn loses_its_supervisor(world: &World) {
     let run = world.store().runs_of(world.row(1).await.id).await.unwrap().pop().unwrap();
     let (pid, _) = run.supervisor.unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
@@ -140,7 +143,7 @@ async fn loses_its_supervisor(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_deploy_whose_command_was_cut_off_is_waited_for_and_not_started_again() {
-    let world = crashed_in_the_command().await;
+    let world = crashed_in_the_command(Setup::default()).await;
     loses_its_supervisor(&world).await;
     recovery::recover(&world.engine).await.unwrap();
     let task = world.task(1).await;
@@ -218,4 +221,101 @@ async fn the_program_itself_is_deployed_by_somebody_else_and_the_next_core_finds
     recovery::recover(&world.engine).await.unwrap();
     assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
     assert_eq!(world.lines("deploys"), Vec::<String>::new());
+}
+
+/// A task whose deploy was started and is not healthy in time.
+async fn failed_in_deploy() -> (World, Arc<Hand>) {
+    let hand = Hand::new();
+    let world = World::at_the_edge(1, by_hand(&hand)).await;
+    world.prepared(1).await;
+    world.put("sick_health", "");
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Deploy });
+    assert!(matches!(world.advance(1).await, Outcome::Waiting { .. }));
+    its_time_ends(&world, &hand).await;
+    (world, hand)
+}
+
+async fn its_time_ends(world: &World, hand: &Hand) {
+    hand.pass(world.site().project.limits(&world.engine.config).deploy_ms + 1);
+    let end = world.advance(1).await;
+    assert!(matches!(end, Outcome::Blocked { .. }), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_that_failed_is_started_again_by_a_persons_word_once_a_word() {
+    let (world, hand) = failed_in_deploy().await;
+    let task = world.task(1).await;
+    let merged = task.merged.clone().unwrap();
+    let (cause, way_out) = blocked(&task);
+    assert!(cause.contains("is not deployed in time"), "{cause}");
+    assert!(way_out.contains("task redeploy S-1") && way_out.contains("task retry S-1"), "{way_out}");
+    let waits = world.engine.operate(&key(1), Command::Retry, "ada", "give it time").await.unwrap();
+    assert!(matches!(waits, Outcome::Waiting { .. }), "{waits:?}");
+    assert_eq!(world.lines("deploys"), std::slice::from_ref(&merged), "a retry only waits");
+    let early = world.engine.operate(&key(1), Command::Redeploy, "ada", "now").await;
+    assert!(matches!(early, Err(EngineError::Refused(Refusal::NothingToDeploy(..)))), "{early:?}");
+    its_time_ends(&world, &hand).await;
+
+    let waits = world.engine.operate(&key(1), Command::Redeploy, "ada", "the disk was full").await.unwrap();
+    assert!(matches!(waits, Outcome::Waiting { .. }), "it has its time anew: {waits:?}");
+    assert_eq!(world.lines("deploys"), [merged.clone(), merged.clone()]);
+    assert!(matches!(world.advance(1).await, Outcome::Waiting { .. }));
+    assert_eq!(world.lines("deploys").len(), 2, "one word, one start");
+    assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["done", "done"], "and one grant");
+    let events = world.store().events(world.row(1).await.id).await.unwrap();
+    let word = events.iter().find(|stored| matches!(stored.event, Event::DeployAsked { .. })).unwrap();
+    let told = (word.actor, word.who.as_deref(), word.reason.as_str());
+    assert_eq!(told, (Actor::Operator, Some("ada"), "the disk was full"));
+
+    world.take_away("sick_health");
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
+    assert_eq!(world.lines("deploys").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deploy_that_is_started_again_survives_a_crash_and_is_not_started_a_third_time() {
+    let (mut world, _hand) = failed_in_deploy().await;
+    let merged = world.task(1).await.merged.unwrap();
+    world.take_away("sick_health");
+    world.put("deployed", "something older");
+    world.hang("at_deploy", "");
+    let engine = Arc::clone(&world.engine);
+    let asked = async move { engine.operate(&key(1), Command::Redeploy, "ada", "again").await };
+    let asked = tokio::spawn(asked);
+    world.until("at_work").await;
+    asked.abort();
+    assert!(asked.await.is_err(), "it goes with its life");
+    world.crash().await;
+    recovery::recover(&world.engine).await.unwrap();
+    let waits = world.task(1).await.standing;
+    assert!(matches!(&waits, Standing::Waiting { who: Waitee::Deploy { .. }, .. }), "{waits:?}");
+    let third = world.engine.operate(&key(1), Command::Redeploy, "ada", "again").await.unwrap();
+    assert!(matches!(third, Outcome::Waiting { .. }), "it is at work: {third:?}");
+    world.put("go", "");
+    let done = async || world.advance(1).await == Outcome::Advanced { to: Stage::Done };
+    comes_true("the second start ends well", done).await;
+    assert_eq!(world.lines("deploys"), [merged.clone(), merged]);
+    assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["done", "done"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deploy_in_doubt_is_started_again_by_a_persons_word_and_by_nobody_elses() {
+    let setup = Setup { project: "deploy_timeout_s = 3\n", ..Setup::default() };
+    let world = World::at_the_edge(1, setup).await;
+    world.prepared(1).await;
+    let early = world.engine.operate(&key(1), Command::Redeploy, "ada", "now").await;
+    assert!(matches!(early, Err(EngineError::Refused(Refusal::NothingToDeploy(..)))), "{early:?}");
+    world.hang("at_deploy", "");
+    assert!(matches!(world.advance(1).await, Outcome::Held { .. }), "it runs out of its time");
+    let parked = async || matches!(world.advance_past_holding(1).await, Outcome::Blocked { .. });
+    comes_true("nobody knows what it came to", parked).await;
+    let task = world.task(1).await;
+    let merged = task.merged.clone().unwrap();
+    let (_, way_out) = blocked(&task);
+    assert!(way_out.contains("task redeploy S-1"), "{way_out}");
+    let outcome = world.engine.operate(&key(1), Command::Redeploy, "ada", "I looked").await.unwrap();
+    assert_eq!(outcome, Outcome::Advanced { to: Stage::Deploy });
+    assert_eq!(world.lines("deploys"), [merged.clone(), merged]);
+    assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["void", "done"]);
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
 }

@@ -1,13 +1,16 @@
 //! The image of a candidate: built once where it is another's, found where it stands, never built blindly.
 
+use orch_contract::ProcessKind;
 use orch_core::{
     clock::Clock,
     domain::{
+        actor::Actor,
         effect::EffectKind,
         stage::Stage,
         transition::{Command, Outcome},
     },
     forge::StatusState,
+    process::Adopted,
 };
 
 use crate::{
@@ -169,4 +172,45 @@ async fn switched_off_no_image_is_asked_for_or_built() {
     world.prepared(1).await;
     assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Deploy });
     assert_eq!(world.lines("builds"), [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_build_whose_owner_died_in_a_living_core_is_ended_before_the_next_owner_acts() {
+    let world = World::at_the_edge(1, WITH_IMAGE).await;
+    let candidate = world.prepared(1).await;
+    world.hang("at_build", "");
+    let owner = world.beside(1, Actor::Monitor);
+    world.until("at_work").await;
+    owner.abort();
+    assert!(owner.await.is_err(), "it dies, and its core lives on");
+    let first = world.store().runs_of(world.row(1).await.id).await.unwrap().pop().unwrap();
+    assert_eq!((first.kind, &first.ending), (ProcessKind::ImageBuild, &None));
+    assert!(matches!(world.engine.runs.adopt(first.id), Ok(Adopted::Live(_))), "its build goes on");
+
+    assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Deploy });
+    assert!(!matches!(world.engine.runs.adopt(first.id), Ok(Adopted::Live(_))), "nobody builds beside it");
+    let runs = world.store().runs_of(first.task.unwrap()).await.unwrap();
+    let ended = runs.iter().find(|run| run.id == first.id).unwrap().ending.as_ref();
+    assert!(ended.is_some_and(|ending| ending.exit_code != Some(0)), "{ended:?}");
+    assert_eq!(world.lines("builds"), [candidate.head.clone(), candidate.head]);
+    assert_eq!(states(&world).await, ["void", "done"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_that_is_short_or_longer_than_the_candidates_head_is_not_its_label() {
+    for shape in ["short", "dirty", "upper"] {
+        let world = World::at_the_edge(1, WITH_IMAGE).await;
+        let candidate = world.prepared(1).await;
+        let head = &candidate.head;
+        let label = match shape {
+            "short" => head[..39].to_owned(),
+            "dirty" => format!("{head}-dirty"),
+            _ => head.to_uppercase(),
+        };
+        world.put("image", &label);
+        world.put("inherited_label", "");
+        assert_eq!(world.advance(1).await, Outcome::RolledBack { to: Stage::Development }, "{shape}");
+        assert!(world.task(1).await.findings[0].contains(&label), "{shape}");
+        assert_eq!(world.lines("builds"), [head.as_str()], "{shape}: built once, and red");
+    }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Then {
     Queued,
     /// As many as may be claimed, their agents about to be started; the others wait.
     Running,
+    /// All of them claimed: more than any setting admits.
+    AllRunning,
 }
 
 /// As many tasks in `analysis`, each with its job.
@@ -50,7 +52,12 @@ pub(crate) async fn fill(path: &Path, jobs: u32, then: Then) {
             at_ms: 1,
         };
         store.commit(None, queued).await.expect("written").expect("not lost");
-        if then == Then::Running && number <= RUNNING_MAX {
+        let claims = match then {
+            Then::Queued => false,
+            Then::Running => number <= RUNNING_MAX,
+            Then::AllRunning => true,
+        };
+        if claims {
             store
                 .claim_job((u32::MAX, u32::MAX), u64::from(number), |_, _| 60_000, 1)
                 .await

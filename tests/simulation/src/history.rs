@@ -264,8 +264,7 @@ impl History<'_> {
             kills: often(20) && storm,
         };
         self.world.outside().owners_end = !self.weather.panics;
-        self.world.outside().owners_live =
-            !(self.weather.panics || self.weather.operator || self.weather.jumps || self.weather.failures);
+        self.world.outside().owners_live = !(self.weather.operator || self.weather.failures);
         self.world.outside().slots_last =
             !(self.weather.panics || self.weather.operator || self.weather.failures || self.weather.jumps);
         let store = self.store(0);
@@ -559,11 +558,6 @@ impl History<'_> {
             if self.judge.rests() && life.down.is_none() && self.answers.is_empty() {
                 return self.rest(life);
             }
-            // how long others may take is measured by a clock that somebody sets right in the end; a job's
-            // wait and a rest before another try must do without
-            if self.judge.waits_for_others() {
-                self.schedule.set_right();
-            }
             // a trigger whose entry failed or panicked is the reconciler's to make good
             let lost = self.weather.failures || self.weather.panics;
             self.parked_ms = match self.parked_ms {
@@ -683,7 +677,8 @@ impl History<'_> {
         let Some(key) = tasks.get(self.choices.below(count) as usize).cloned() else { return };
         let engine = Arc::clone(&life.engine);
         let command = match if releases { 8 } else { self.choices.below(8) } {
-            0..=4 => Command::Retry,
+            0..=3 => Command::Retry,
+            4 => Command::Redeploy,
             5 | 6 => Command::RollBack { why: "not so".to_owned() },
             7 => Command::Cancel,
             _ => {

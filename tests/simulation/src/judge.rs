@@ -13,6 +13,7 @@ use std::{
 
 use orch_core::{
     domain::{
+        actor::Actor,
         effect::EffectKind,
         event::{Event, StoredEvent},
         ids::TaskId,
@@ -156,22 +157,6 @@ impl Judge {
         })
     }
 
-    /// Whether all that is not at rest waits for others, who have a time for it that the clock measures: CI,
-    /// a deploy, or a slot behind one of these. Not an agent, and not a rest before another try.
-    #[must_use]
-    pub fn waits_for_others(&self) -> bool {
-        self.tasks.values().all(|task| {
-            task.stage.is_terminal()
-                || match &task.standing {
-                    Standing::Waiting { who, .. } => {
-                        matches!(who, Waitee::Ci { .. } | Waitee::Deploy { .. } | Waitee::Slot { .. })
-                    }
-                    Standing::Blocked { .. } | Standing::Finished {} => true,
-                    Standing::Moving {} | Standing::Held { .. } => false,
-                }
-        })
-    }
-
     /// Whether a task stands only until a robbed owner has ended.
     #[must_use]
     pub fn is_any_parked(&self) -> bool {
@@ -199,8 +184,8 @@ impl Judge {
         self.tasks.values().filter(|task| matches!(task.standing, Standing::Blocked { .. }))
     }
 
-    /// The end of a history. What the weather may bring excuses only what it can cause: a clock that jumped
-    /// ends a wait that has a time, and who cannot be asked leaves a doubt. Calls that failed and people who
+    /// The end of a history. What the weather may bring excuses only what it can cause: who cannot be asked
+    /// leaves a doubt. A clock that jumps excuses nothing. Calls that failed and people who
     /// commanded excuse nothing here but a cancel: what they cost is made good by a person's retry before this
     /// is asked.
     ///
@@ -213,7 +198,7 @@ impl Judge {
             let unasked = cause.contains("could not judge the code") && cause.contains("could not be asked");
             // somebody else's revision runs, and nobody deploys ours again
             let replaced = weather.hands && cause.contains("is not deployed in time");
-            replaced || (weather.jumps && late) || (weather.deaf && (late || in_doubt || unasked))
+            replaced || (weather.deaf && (late || in_doubt || unasked))
         };
         for task in self.tasks.values() {
             let excuse = outside.excuses.get(task.key.as_str());
@@ -258,6 +243,10 @@ fn allowed(before: Option<&Task>, stored: &StoredEvent, outside: &Outside) -> Re
             landed(task, outside)
         }
         Event::Stood { standing } => stands(task, standing),
+        Event::DeployAsked { .. } if stored.actor != Actor::Operator => {
+            Err(format!("I1: {} asks for another deploy of {key}", stored.actor))
+        }
+        Event::DeployAsked { .. } => Ok(()),
         Event::Created { .. }
         | Event::Entered { .. }
         | Event::RolledBack { .. }

@@ -101,6 +101,7 @@ impl Ledger {
                 Ok(wrongs)
             }
             "commit" => {
+                self.hear_people()?;
                 let held = self.held()?;
                 // a decision gives its lease back with the same write
                 if let (Some(own), Some(writer)) = (own, writer)
@@ -124,6 +125,16 @@ impl Ledger {
             "write_intent" | "effect_done" | "effect_void" => self.journal(&mut seen, own),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// A person's word that a deploy is to be started again: what was begun before counts no more.
+    fn hear_people(&self) -> Result<(), StoreError> {
+        for row in now(self.store.tasks_page(0, None, 100))? {
+            if let (Some(after), Some(merged)) = (row.task.deploy_after, &row.task.merged) {
+                self.world.outside().deploy_asked(row.task.key.as_str(), merged, after);
+            }
+        }
+        Ok(())
     }
 
     /// Whether somebody who was granted a task's edge finds another in the middle of an effect there.
@@ -158,7 +169,8 @@ impl Ledger {
                         own.fencing, row.kind
                     ));
                 }
-                wrongs.extend(fits(row, key, &rows, &outside));
+                let asked = task.task.deploy_after.is_some() && row.kind == EffectKind::StartDeploy;
+                wrongs.extend(fits(row, key, &rows, &outside).filter(|_| !(asked && row.state == "intent")));
             }
             if row.state == "intent" && seen.held.get(&own.task) == Some(&own.fencing) {
                 seen.authors.extend(tokio::task::try_id().map(|writer| (row.id, writer)));

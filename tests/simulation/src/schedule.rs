@@ -64,7 +64,6 @@ struct Inner {
     gates: BTreeMap<u64, Gate>,
     passed_ms: i64,
     jumped_ms: i64,
-    furthest_ms: i64,
     is_open: bool,
 }
 
@@ -155,15 +154,7 @@ impl Schedule {
 
     /// Sets the host's clock forth or back.
     pub fn jump(&self, by_ms: i64) {
-        let mut inner = self.inner();
-        inner.jumped_ms += by_ms;
-        inner.furthest_ms = inner.furthest_ms.max(inner.jumped_ms);
-    }
-
-    /// Sets the host's clock right again: to the latest time that it has ever shown.
-    pub fn set_right(&self) {
-        let mut inner = self.inner();
-        inner.jumped_ms = inner.furthest_ms;
+        self.inner().jumped_ms += by_ms;
     }
 
     /// Forgets every gate: the life that waited there is over.

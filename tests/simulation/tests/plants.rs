@@ -58,6 +58,7 @@ plants! {
     done_means_that_it_runs: DeployUnchecked => ["I6"];
     an_intent_is_not_the_act: IntentIsDone => ["I1"];
     a_pass_is_of_one_candidate: PassOfAnotherHead => ["I9"];
+    waits_for_others_are_not_measured_by_the_hosts_clock: WaitsByClock => ["I6", "I7"];
 }
 
 guards! {

@@ -75,7 +75,7 @@ fn note() -> impl Strategy<Value = Event> {
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         4 => (command(), work(), checked())
-            .prop_map(|(command, work, checked)| Happening::Asked(command, Facts { work, checked, limits: LIMITS })),
+            .prop_map(|(command, work, checked)| Happening::Asked(command, Facts { work, checked, limits: LIMITS, stood_ms: 0, last_deploy: 0 })),
         1 => note().prop_map(Happening::Noted),
     ]
 }
@@ -147,7 +147,7 @@ proptest! {
                 _ => Verdict::Skipped { why: "w".into() },
             };
             let checked = if seed == 2 { Checked::Through } else { Checked::Stopped { step: "g".into(), verdict } };
-            let facts = Facts { work: Work::Done, checked, limits: LIMITS };
+            let facts = Facts { work: Work::Done, checked, limits: LIMITS, stood_ms: 0, last_deploy: 0 };
             let decision = decide(&task, &Command::Advance, &facts, NOW_MS).unwrap();
             task = after(&task, &decision.events);
             prop_assert!(task.rollbacks <= LIMITS.rollbacks_max);

@@ -47,7 +47,8 @@ fn rendered() -> String {
         )
         .unwrap();
     }
-    text.push_str("\nAfter `merge` nothing is rolled back: a red verdict blocks the task for a person.\n");
+    text.push_str("\nAfter `merge` nothing is rolled back: a red verdict blocks the task for a person. In `deploy`, `start_deploy`\n\
+         acts by a person's word alone (`orch-core task redeploy KEY`): each word is one new grant.\n");
     text.push_str("\n## What each role delivers\n\nIn `docs/work-items/<KEY>/` of the target repository, as front matter.\n\n");
     text.push_str("| role | file | key | lets through | rolls back | asks a person |\n| --- | --- | --- | --- | --- | --- |\n");
     for stage in Stage::ALL {

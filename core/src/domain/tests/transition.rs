@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::domain::{
+    effect::EffectKind,
     stage::{Edge, is_edge},
     transition::{Checked, Command, Decision, Facts, Outcome, Refusal, Work, decide},
 };
 
-fn commands() -> [Command; 4] {
-    [Command::Advance, Command::RollBack { why: "not this".into() }, Command::Retry, Command::Cancel]
+fn commands() -> [Command; 5] {
+    let back = Command::RollBack { why: "not this".into() };
+    [Command::Advance, back, Command::Retry, Command::Redeploy, Command::Cancel]
 }
 
 fn works() -> [Work; 5] {
@@ -58,7 +60,7 @@ fn tasks() -> Vec<Task> {
 }
 
 fn facts(work: Work, checked: Checked) -> Facts {
-    Facts { work, checked, limits: LIMITS }
+    Facts { work, checked, limits: LIMITS, stood_ms: 0, last_deploy: 7 }
 }
 
 /// Calls `rule` with every combination.
@@ -113,6 +115,7 @@ fn edges(decision: &Decision) -> Vec<Edge> {
             | Event::Stood { .. }
             | Event::InfraRetry { .. }
             | Event::Retried { .. }
+            | Event::DeployAsked { .. }
             | Event::Approved { .. }
             | Event::PullRequestOpened { .. }
             | Event::CandidatePrepared { .. }
@@ -281,14 +284,14 @@ fn pauses_between_infra_tries_double_and_never_overflow() {
     for attempts in [0, 1, 2, 6, 7, 1_000] {
         task.infra_attempts = attempts;
         let limits = Limits { infra_retries_max: u32::MAX, ..LIMITS };
-        let facts = Facts { work: Work::Done, checked: infra(), limits };
+        let facts = Facts { limits, ..self::facts(Work::Done, infra()) };
         let decision = decide(&task, &Command::Advance, &facts, NOW_MS).unwrap();
         let Outcome::Held { retry_at_ms } = decision.outcome else { panic!("held") };
         pauses.push(retry_at_ms - NOW_MS);
     }
     assert_eq!(pauses, [1_000, 2_000, 4_000, 64_000, 64_000, 64_000]);
     let limits = Limits { infra_backoff_ms: i64::MAX, ..LIMITS };
-    let facts = Facts { work: Work::Done, checked: infra(), limits };
+    let facts = Facts { limits, ..self::facts(Work::Done, infra()) };
     let decision = decide(&task_in(Stage::Testing), &Command::Advance, &facts, NOW_MS).unwrap();
     assert_eq!(decision.outcome, Outcome::Held { retry_at_ms: i64::MAX });
 }
@@ -379,22 +382,23 @@ fn missing_work_is_ordered_open_work_is_waited_for_and_failed_work_blocks() {
 #[test]
 fn waiting_for_ci_is_bounded_and_counted_from_the_first_ask_for_it() {
     let task = task_in(Stage::Development);
-    let ask =
-        |task: &Task, now| decide(task, &Command::Advance, &facts(Work::Done, wait_for(ci())), now).unwrap();
-    let mut waits = after(&task, &ask(&task, NOW_MS).events);
-    waits.standing_since_ms = NOW_MS;
-    assert!(matches!(ask(&waits, NOW_MS + LIMITS.ci_wait_ms).outcome, Outcome::Waiting { .. }));
-    let late = NOW_MS + LIMITS.ci_wait_ms + 1;
+    let ask = |task: &Task, stood_ms| {
+        let facts = Facts { stood_ms, ..facts(Work::Done, wait_for(ci())) };
+        decide(task, &Command::Advance, &facts, NOW_MS).unwrap()
+    };
+    let waits = after(&task, &ask(&task, 0).events);
+    assert!(matches!(ask(&waits, LIMITS.ci_wait_ms).outcome, Outcome::Waiting { .. }));
+    let late = LIMITS.ci_wait_ms + 1;
     let Outcome::Blocked { cause, .. } = ask(&waits, late).outcome else { panic!("bounded") };
     assert!(cause.contains("60 s"), "{cause}");
 
     // a task blocked for this very wait stays so, whoever asks
     let blocked = after(&waits, &ask(&waits, late).events);
-    let again = ask(&blocked, late + 1);
+    let again = ask(&blocked, 0);
     assert_eq!(again.events, []);
     assert!(matches!(again.outcome, Outcome::Blocked { .. }));
     // and the answer, once there, frees it
-    let through = decide(&blocked, &Command::Advance, &facts(Work::Done, Checked::Through), late).unwrap();
+    let through = decide(&blocked, &Command::Advance, &facts(Work::Done, Checked::Through), NOW_MS).unwrap();
     assert_eq!(through.outcome, Outcome::Advanced { to: Stage::Review });
 }
 
@@ -403,8 +407,8 @@ fn the_time_that_an_agent_or_a_slot_took_is_not_the_ci_s() {
     for who in [agent(), slot(), person()] {
         let mut task = task_in(Stage::Development);
         task.standing = waiting(who);
-        task.standing_since_ms = 1;
-        let decided = decide(&task, &Command::Advance, &facts(Work::Done, wait_for(ci())), NOW_MS).unwrap();
+        let long = Facts { stood_ms: i64::MAX, ..facts(Work::Done, wait_for(ci())) };
+        let decided = decide(&task, &Command::Advance, &long, NOW_MS).unwrap();
         assert!(matches!(decided.outcome, Outcome::Waiting { .. }), "{:?}", task.standing);
     }
 }
@@ -414,8 +418,8 @@ fn waiting_for_people_slots_and_deploys_has_no_bound_here() {
     for who in [person(), slot(), Waitee::Deploy { name: "r".into() }, agent()] {
         let mut task = task_in(Stage::DeployStaging);
         task.standing = waiting(who.clone());
-        task.standing_since_ms = 1;
-        let decided = decide(&task, &Command::Advance, &facts(Work::Done, wait_for(who)), i64::MAX).unwrap();
+        let long = Facts { stood_ms: i64::MAX, ..facts(Work::Done, wait_for(who)) };
+        let decided = decide(&task, &Command::Advance, &long, i64::MAX).unwrap();
         assert!(matches!(decided.outcome, Outcome::Waiting { .. }));
     }
 }
@@ -482,6 +486,38 @@ fn a_held_task_rests_until_its_time_and_no_other_rests() {
             | Standing::Waiting { .. }
             | Standing::Blocked { .. }
             | Standing::Finished {} => assert_eq!(rests_until(&task, 0), None),
+        }
+    }
+}
+
+#[test]
+fn a_deploy_is_started_again_where_one_failed_or_is_in_doubt_and_nowhere_else() {
+    let in_doubt =
+        |effect: EffectKind| Checked::InDoubt { step: effect.to_string(), cause: "cut off".into() };
+    for stage in Stage::ALL {
+        for standing in [
+            Standing::Moving {},
+            waiting(Waitee::Deploy { name: "m".into() }),
+            Standing::Held { reason: "r".into(), retry_at_ms: 5 },
+            Standing::Blocked { cause: "c".into(), way_out: "w".into() },
+        ] {
+            for merged in [None, Some("m".to_owned())] {
+                for checked in [Checked::No, in_doubt(EffectKind::StartDeploy), in_doubt(EffectKind::Merge)] {
+                    let mut task = task_in(stage);
+                    (task.standing, task.merged) = (standing.clone(), merged.clone());
+                    let of_the_deploy = checked == in_doubt(EffectKind::StartDeploy);
+                    let may = merged.is_some()
+                        && matches!(standing, Standing::Blocked { .. })
+                        && (stage == Stage::Deploy || of_the_deploy)
+                        && !stage.is_terminal();
+                    let decided = decide(&task, &Command::Redeploy, &facts(Work::Done, checked), NOW_MS);
+                    assert_eq!(decided.is_ok(), may, "{stage} {standing:?} {merged:?}: {decided:?}");
+                    let Ok(decision) = decided else { continue };
+                    assert_eq!(decision.events, [Event::DeployAsked { after_run: 7 }]);
+                    let then = after(&task, &decision.events);
+                    assert_eq!((then.standing, then.deploy_after), (Standing::Moving {}, Some(7)));
+                }
+            }
         }
     }
 }

@@ -156,8 +156,10 @@ async fn only_the_run_at_work_settles_its_job_and_only_once() {
     assert!(!fixture.store.settle_job(settlement(&new, JobStatus::Failed)).await.unwrap(), "twice");
     assert_eq!(work(&fixture, &row).await, Work::Done);
     let ends = fixture.store.events(row.id).await.unwrap();
-    let ends = ends.iter().filter(|event| matches!(event.event, Event::RunEnded { .. })).count();
-    assert_eq!(ends, 2, "history has the settled ends and no other");
+    let attempt_of =
+        |event: &Event| if let Event::RunEnded { attempt, .. } = event { Some(*attempt) } else { None };
+    let ends: Vec<u32> = ends.iter().filter_map(|stored| attempt_of(&stored.event)).collect();
+    assert_eq!(ends, [1, 2], "history has the settled ends, each of its own attempt, and no other");
     let nobody = JobSettlement { job: JobId(99), run: RunId(99), ..settlement(&new, JobStatus::Done) };
     assert!(!fixture.store.settle_job(nobody).await.unwrap());
 }

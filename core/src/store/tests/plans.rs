@@ -74,6 +74,7 @@ fn lookups_of_one_task_search_and_never_scan() {
         tasks::SELECT_PAGE_OF_STAGE,
         jobs::SELECT_WORK,
         runs::SELECT_OF_TASK,
+        runs::SELECT_OPEN_OF_TASK,
         observe::SELECT_COUNTS,
     ] {
         let plan = plan(&fixture, sql);

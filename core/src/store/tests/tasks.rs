@@ -281,7 +281,13 @@ fn facts() -> impl Strategy<Value = Facts> {
     let work =
         prop_oneof![4 => Just(Work::Done), 1 => Just(Work::Missing), 1 => Just(Work::Failed("e".into()))];
     let limits = Limits { rollbacks_max: 2, infra_retries_max: 2, infra_backoff_ms: 10, ci_wait_ms: 100 };
-    (checked, work).prop_map(move |(checked, work)| Facts { work, checked, limits })
+    (checked, work).prop_map(move |(checked, work)| Facts {
+        work,
+        checked,
+        limits,
+        stood_ms: 0,
+        last_deploy: 0,
+    })
 }
 
 fn command() -> impl Strategy<Value = Command> {

@@ -214,7 +214,7 @@ impl super::Outside {
             "image" if self.image == run.env.get("ORCH_REVISION").cloned() => {
                 self.wrongs.push(format!("I1: the image of {} was built again, though it stands", run.key()));
             }
-            "image" if twice && self.owners_end => {
+            "image" if twice => {
                 self.wrongs.push(format!("I1: two builds of the image of {} at once", run.key()));
             }
             "image" | "pytest" | "coverage" if twice && self.owners_live => {

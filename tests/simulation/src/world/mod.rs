@@ -103,13 +103,16 @@ pub struct Outside {
     pub merges: Vec<(usize, String)>,
     /// What somebody else did that may stand in a task's way, by key.
     pub excuses: BTreeMap<String, String>,
+    /// Words of people that a deploy is to be started again: work item, and the last run of its command before.
+    pub words: BTreeSet<(String, i64)>,
     /// Work items that a person asked to be given up.
     pub cancels: BTreeSet<String>,
     /// Webhooks on their way, by key.
     pub webhooks: Vec<(Source, String)>,
     /// Whether the commands that look at image and deploy can answer.
     pub deaf: bool,
-    /// Whether no owner of an edge dies or is robbed: then no gate of a task ever runs beside its like.
+    /// Whether no owner of an edge is robbed: then no gate of a task ever runs beside its like. One that dies
+    /// leaves its gate behind, and the next owner ends it.
     pub owners_live: bool,
     /// Whether no owner dies in the middle of an act that goes on without it.
     pub owners_end: bool,
@@ -322,6 +325,15 @@ impl Outside {
     pub fn deploy_intended(&mut self, revision: &str) {
         if self.deployed.as_deref() == Some(revision) {
             self.intended.insert(revision.to_owned(), self.changes);
+        }
+    }
+
+    /// A person asks for the deploy of a revision once more: whatever was begun of it before that word came to
+    /// nothing.
+    pub fn deploy_asked(&mut self, key: &str, revision: &str, after: i64) {
+        if self.words.insert((key.to_owned(), after)) {
+            let earlier = self.deploys.iter_mut().filter(|(of, _)| of == revision);
+            earlier.for_each(|(_, end)| *end = Some(false));
         }
     }
 

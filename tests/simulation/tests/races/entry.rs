@@ -47,7 +47,9 @@ pub(crate) struct Mover<'a> {
 /// ownership hangs on them. `Retest` stands for every gate before the merge.
 fn steps(stage: Stage) -> Vec<Step> {
     let takes_part = |step: &&Step| match step {
-        Step::Effect(EffectKind::Merge | EffectKind::StartDeploy | EffectKind::CloseWorkItem) => true,
+        // there it acts by a person's word, which nobody gives here
+        Step::Effect(EffectKind::StartDeploy) => stage != Stage::Deploy,
+        Step::Effect(EffectKind::Merge | EffectKind::CloseWorkItem) => true,
         Step::Effect(
             EffectKind::PrepareCandidate | EffectKind::RebuildImage | EffectKind::RatchetCoverage,
         ) => false,
@@ -517,5 +519,5 @@ fn decided(task: &Task, ask: Ask, saw: Saw, removed: Removed) -> Result<Decision
     if removed == Removed::MergeBar {
         task.merged = None;
     }
-    decide(&task, &command, &Facts { work, checked, limits }, 0)
+    decide(&task, &command, &Facts { work, checked, limits, stood_ms: 0, last_deploy: 0 }, 0)
 }
