@@ -27,8 +27,8 @@ use crate::{
     store::{NewRun, RunEnding, Store, StoreError},
 };
 
-/// Grace after SIGTERM before the tree is killed.
-const TERM_GRACE_MS: u64 = 5_000;
+/// How a program is asked to end that has said nothing else of itself: SIGTERM, and the kill 5 seconds later.
+pub const PLAIN_LADDER: [KillStep; 1] = [KillStep { signal: KillSignal::Term, grace_ms: 5_000 }];
 
 /// How often a dying agent is looked for.
 const GONE_POLL_MS: i64 = 50;
@@ -49,6 +49,8 @@ pub struct Order {
     pub cwd: PathBuf,
     /// Wall-clock limit.
     pub timeout_ms: i64,
+    /// How the program is asked to end, rung by rung; the kill of the tree stands behind the last.
+    pub ladder: Vec<KillStep>,
 }
 
 /// A failed step of a run: the core's side, never the program's.
@@ -295,7 +297,7 @@ impl Runs {
             cwd: order.cwd.clone(),
             cookie,
             timeout_ms: Some(u64::try_from(order.timeout_ms).unwrap_or(0)),
-            kill_ladder: vec![KillStep { signal: KillSignal::Term, grace_ms: TERM_GRACE_MS }],
+            kill_ladder: order.ladder.clone(),
             output_cap_bytes: self.config.output_max_bytes,
             tree_kill: if self.config.tree_kill_enabled { TreeKill::On } else { TreeKill::Off },
             max_user_processes: None,

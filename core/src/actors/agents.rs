@@ -17,7 +17,7 @@ use crate::{
     git::RepoPath,
     process::{Cookie, LiveRun},
     projects::AgentProgram,
-    runs::{Order, RunError, Watch},
+    runs::{Order, PLAIN_LADDER, RunError, Watch},
     store::{ClaimedJob, JobRow, JobSettlement, RunEnding, RunRow, StoreError, TaskRow},
 };
 
@@ -193,6 +193,7 @@ fn order(
         env: pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
         cwd: worktree,
         timeout_ms: project.agent_timeout_ms(job.role, &engine.config),
+        ladder: PLAIN_LADDER.to_vec(),
     })
 }
 
