@@ -17,7 +17,7 @@ use orch_core::{
     http::{Access, EngineSlot, HttpState, api_token, router},
     process::{hardening, supervise, trampoline},
     projects::Projects,
-    serve::{self, ENVIRONMENT_ALLOWED, Parts},
+    serve::{self, CLAUDE_ENVIRONMENT, ENVIRONMENT_ALLOWED, Parts},
 };
 use orch_settings::Strings;
 use tokio::signal::unix::{SignalKind, signal};
@@ -126,7 +126,8 @@ async fn serve_until_told(config: CoreConfig, projects: Projects) -> anyhow::Res
     let parts = Parts {
         config,
         projects,
-        base_env: allowed_environment(),
+        base_env: allowed_environment(&ENVIRONMENT_ALLOWED),
+        claude_env: allowed_environment(&CLAUDE_ENVIRONMENT),
         self_exe: PathBuf::from("/proc/self/exe"),
     };
     let engine = serve::assemble(parts, store).await?;
@@ -150,9 +151,9 @@ async fn serve_until_told(config: CoreConfig, projects: Projects) -> anyhow::Res
 }
 
 #[expect(clippy::disallowed_methods, reason = "main alone reads the environment")]
-fn allowed_environment() -> BTreeMap<String, String> {
+fn allowed_environment(names: &[&str]) -> BTreeMap<String, String> {
     let allowed = |name: &&str| std::env::var(name).ok().map(|value| ((*name).to_owned(), value));
-    ENVIRONMENT_ALLOWED.iter().filter_map(allowed).collect()
+    names.iter().filter_map(allowed).collect()
 }
 
 #[cfg(debug_assertions)]

@@ -96,6 +96,10 @@ names! {
     Effects, "orch_core_effects_total", Counter, ["effect", "outcome"], "Effects by how they ended.";
     ReaperClaims, "orch_core_reaper_claims_total", Counter, ["reason"], "What the reaper took over: runs that were gone, exits that nobody settled, jobs or leases over the ceiling.";
     ReconcilerWoken, "orch_core_reconciler_woken_total", Counter, [], "Tasks that went on since the reconciler asked, and nobody else had.";
+    DaySpent, "orch_core_budget_day_spent_usd", Gauge, [], "What agents have cost since 00:00 UTC, by list price.";
+    DayReserved, "orch_core_budget_reserved_usd", Gauge, [], "What agents at work have reserved.";
+    DayLimit, "orch_core_budget_day_limit_usd", Gauge, [], "What a day may cost; absent without a bound.";
+    TaskLimit, "orch_core_budget_task_limit_usd", Gauge, [], "What one work item may cost; absent without a bound.";
     ActorPass, "orch_core_actor_last_pass_timestamp_seconds", Gauge, ["actor"], "When an actor last finished a pass; absent before its first.";
     ActorPeriod, "orch_core_actor_period_seconds", Gauge, ["actor"], "How often an actor means to pass.";
     ActorFailures, "orch_core_actor_failed_passes_total", Counter, ["actor"], "Passes of actors that failed.";
@@ -298,6 +302,17 @@ fn observed(families: &mut Families, document: &ObservationDocument) {
         families.gauge(Name::DataFreeInodes, &[], number(room.free_inodes));
         families.gauge(Name::DataInodes, &[], number(room.total_inodes));
     }
+    if let Some(budget) = &document.budget {
+        families.gauge(Name::DaySpent, &[], dollars(budget.day_spent_microusd));
+        families.gauge(Name::DayReserved, &[], dollars(budget.day_reserved_microusd));
+        for (name, limit) in
+            [(Name::DayLimit, budget.day_limit_microusd), (Name::TaskLimit, budget.task_limit_microusd)]
+        {
+            if let Some(limit) = limit {
+                families.gauge(name, &[], dollars(limit));
+            }
+        }
+    }
 }
 
 /// The reference of all metrics, as a Markdown table.
@@ -325,6 +340,12 @@ pub fn reference() -> String {
 )]
 fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
+}
+
+/// Millionths of a US dollar as dollars.
+#[expect(clippy::cast_precision_loss, reason = "a double holds nine billion dollars to the millionth")]
+fn dollars(microusd: i64) -> f64 {
+    microusd as f64 / 1e6
 }
 
 /// A count as a sample; beyond 2^53 a double rounds, and nobody minds.

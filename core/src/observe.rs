@@ -14,14 +14,16 @@ mod work;
 use std::path::Path;
 
 use orch_contract::{
-    ActorTick, CoreIdentity, CoreState, DataDirectory, ENDED_RUNS_KEPT_MS, ObservationDocument,
+    ActorTick, BudgetBlock, CoreIdentity, CoreState, DataDirectory, ENDED_RUNS_KEPT_MS, ObservationDocument,
     PROCESSES_LISTED, SCHEMA_VERSION, TimeoutEntry, Timeouts,
 };
 pub(crate) use standing::{shown, waits_for};
+pub(crate) use work::day_is_used_up;
 
 use crate::{
     actors,
     counters::Tally,
+    domain::budget::{Cap, Spending},
     engine::{Engine, Life},
     store::StoreError,
 };
@@ -33,6 +35,7 @@ use crate::{
 pub async fn document(engine: &Engine) -> Result<ObservationDocument, StoreError> {
     let now = engine.clock.now_ms();
     let snapshot = engine.store.snapshot(now.saturating_sub(ENDED_RUNS_KEPT_MS), PROCESSES_LISTED).await?;
+    let day = engine.store.day_spending(now).await?;
     let tally = engine.counters.tally().clone();
     let names = work::Names::gather(engine, &snapshot, &tally).await?;
     let running_jobs = work::running_jobs(engine, &snapshot, &names).await?;
@@ -47,7 +50,7 @@ pub async fn document(engine: &Engine) -> Result<ObservationDocument, StoreError
         slots: work::slots(engine, &snapshot),
         actors: actors(engine, &tally),
         tasks: work::open_tasks(&snapshot),
-        queued_jobs: work::queued_jobs(engine, &snapshot, &names, now),
+        queued_jobs: work::queued_jobs(engine, &snapshot, &names, day, now),
         running_jobs,
         processes,
         processes_omitted: snapshot.runs_omitted.saturating_add(cut),
@@ -64,7 +67,22 @@ pub async fn document(engine: &Engine) -> Result<ObservationDocument, StoreError
         chat: blocks::chat(engine, &tally),
         timeouts: timeouts(engine),
         data_dir: data_directory(&engine.config.data_dir),
+        budget: Some(budget(engine, day)),
     })
+}
+
+fn budget(engine: &Engine, day: Spending) -> BudgetBlock {
+    let budgets = engine.config.jobs.budgets;
+    BudgetBlock {
+        task_limit_microusd: budgets.task_microusd,
+        day_limit_microusd: budgets.day_microusd,
+        hard: match budgets.cap {
+            Cap::Hard => true,
+            Cap::Soft => false,
+        },
+        day_spent_microusd: day.spent_microusd,
+        day_reserved_microusd: day.reserved_microusd,
+    }
 }
 
 fn identity(engine: &Engine) -> CoreIdentity {

@@ -5,12 +5,15 @@
 //! any two of these neither loses a run nor starts one twice. This module settles nothing: what an
 //! end means for a job or a gate is decided by whoever asked.
 
+pub(crate) mod booking;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use booking::Booking;
 use orch_contract::ProcessKind;
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +30,8 @@ use crate::{
     store::{NewRun, RunEnding, Store, StoreError},
 };
 
-/// Grace after SIGTERM before the tree is killed.
-const TERM_GRACE_MS: u64 = 5_000;
+/// How a program is asked to end that has said nothing else of itself: SIGTERM, and the kill 5 seconds later.
+pub const PLAIN_LADDER: [KillStep; 1] = [KillStep { signal: KillSignal::Term, grace_ms: 5_000 }];
 
 /// How often a dying agent is looked for.
 const GONE_POLL_MS: i64 = 50;
@@ -49,6 +52,8 @@ pub struct Order {
     pub cwd: PathBuf,
     /// Wall-clock limit.
     pub timeout_ms: i64,
+    /// How the program is asked to end, rung by rung; the kill of the tree stands behind the last.
+    pub ladder: Vec<KillStep>,
 }
 
 /// A failed step of a run: the core's side, never the program's.
@@ -101,6 +106,7 @@ pub struct Runs {
     dir: PathBuf,
     machine: Arc<dyn Machine>,
     base_env: BTreeMap<String, String>,
+    claude_env: BTreeMap<String, String>,
     // in the order of runs: who is told to stop first does not depend on chance
     watched: Mutex<BTreeMap<RunId, Watched>>,
     /// Tasks whose gates may not begin, by how many ask for it.
@@ -179,9 +185,23 @@ impl Runs {
             dir,
             machine,
             base_env,
+            claude_env: BTreeMap::new(),
             watched: Mutex::default(),
             held: Mutex::default(),
         }
+    }
+
+    /// With what Claude Code is given of our environment beyond `base_env`.
+    #[must_use]
+    pub fn with_claude_env(mut self, env: BTreeMap<String, String>) -> Self {
+        self.claude_env = env;
+        self
+    }
+
+    /// Environment of Claude Code beyond [`Self::base_env`].
+    #[must_use]
+    pub const fn claude_env(&self) -> &BTreeMap<String, String> {
+        &self.claude_env
     }
 
     /// Looks at a run of an earlier life.
@@ -229,6 +249,8 @@ impl Runs {
                 command: order.argv.join(" "),
                 timeout_ms: order.timeout_ms,
                 created_at_ms: self.clock.now_ms(),
+                agent: None,
+                reserved_microusd: None,
             })
             .await?;
         let watch = self.expect(run, order.kind, task);
@@ -295,7 +317,7 @@ impl Runs {
             cwd: order.cwd.clone(),
             cookie,
             timeout_ms: Some(u64::try_from(order.timeout_ms).unwrap_or(0)),
-            kill_ladder: vec![KillStep { signal: KillSignal::Term, grace_ms: TERM_GRACE_MS }],
+            kill_ladder: order.ladder.clone(),
             output_cap_bytes: self.config.output_max_bytes,
             tree_kill: if self.config.tree_kill_enabled { TreeKill::On } else { TreeKill::Off },
             max_user_processes: None,
@@ -362,23 +384,25 @@ impl Runs {
         let now = self.clock.now_ms();
         let mut endings = Vec::with_capacity(ends.len());
         for ended in ends {
-            endings.push((ended.run, self.ending(ended, now).await));
+            endings.push((ended.run, self.ending(ended, now).await?));
         }
         self.store.record_runs_ended(endings, now).await
     }
 
-    async fn ending(&self, ended: &Ended, now_ms: i64) -> RunEnding {
+    async fn ending(&self, ended: &Ended, now_ms: i64) -> Result<RunEnding, StoreError> {
         // what was never begun has said nothing
-        let cost_microusd = if ended.started { self.reported_cost(ended.run).await } else { None };
+        let booked = if ended.was_begun() { self.book(ended.run).await? } else { Booking::default() };
         let swept = ended.swept.as_ref().filter(|swept| swept.could_not_look.is_none());
-        RunEnding {
+        Ok(RunEnding {
             outcome: ended.outcome_text(),
             exit_code: ended.record.as_ref().and_then(ExitRecord::exit_code),
             swept: swept.map(|swept| swept.killed),
             surviving: swept.map(|swept| swept.survivors.len() as u64),
-            cost_microusd,
+            cost_microusd: booked.cost.map(|(microusd, _)| microusd),
+            cost_kind: booked.cost.map(|(_, kind)| kind),
             ended_at_ms: ended.record.as_ref().map_or(now_ms, |record| record.ended_at_ms),
-        }
+            agent: booked.agent,
+        })
     }
 
     async fn record_not_started(&self, run: RunId, why: &str) -> Result<(), StoreError> {
@@ -389,20 +413,11 @@ impl Runs {
             swept: None,
             surviving: None,
             cost_microusd: None,
+            cost_kind: None,
             ended_at_ms: now,
+            agent: None,
         };
         self.store.record_run_ended(run, ending, now).await
-    }
-
-    /// An optional last line of JSON with `cost_usd` reports what a command agent cost.
-    async fn reported_cost(&self, run: RunId) -> Option<i64> {
-        let text = self.tail_text(run, Stream::Out).await;
-        let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
-        let value: serde_json::Value = serde_json::from_str(line.trim()).ok()?;
-        let usd =
-            value.get("cost_usd")?.as_f64().filter(|usd| usd.is_finite() && (0.0..1e9).contains(usd))?;
-        // micro-dollars of less than a billion dollars fit i64 exactly
-        Some((usd * 1e6).round() as i64)
     }
 
     /// The last bytes of a run's output as text.
@@ -525,6 +540,15 @@ impl Ended {
             None if !self.started => "never started".to_owned(),
             None => "supervisor lost".to_owned(),
         }
+    }
+
+    /// Whether the program itself was ever executed, as far as anybody knows.
+    fn was_begun(&self) -> bool {
+        self.started
+            && !self
+                .record
+                .as_ref()
+                .is_some_and(|record| matches!(record.outcome, Outcome::NotStarted { .. }))
     }
 
     /// Ended by itself with exit code 0.

@@ -29,8 +29,26 @@ use crate::{
 pub const ENVIRONMENT_ALLOWED: [&str; 10] =
     ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SHELL"];
 
+/// Variables of our own environment that Claude Code is given beside these: who pays, by which way it reaches the
+/// service, where its sessions are. Nobody else gets them.
+pub const CLAUDE_ENVIRONMENT: [&str; 13] = [
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CONFIG_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "IS_SANDBOX",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+];
+
 /// How long the end of supervised runs is waited for when agents are stopped, beyond the grace.
-const STOP_LADDER_MS: i64 = 8_000;
+const STOP_LADDER_MS: i64 = 13_000;
 
 /// Why the core does not come up.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +87,8 @@ pub struct Parts {
     pub projects: Projects,
     /// Our environment, cut to [`ENVIRONMENT_ALLOWED`].
     pub base_env: BTreeMap<String, String>,
+    /// Our environment, cut to [`CLAUDE_ENVIRONMENT`].
+    pub claude_env: BTreeMap<String, String>,
     /// The binary that understands `supervise`.
     pub self_exe: PathBuf,
 }
@@ -128,7 +148,7 @@ fn keep_private(path: &Path) -> Result<(), StartError> {
 /// # Errors
 /// [`StartError`].
 pub async fn assemble(parts: Parts, store: Store) -> Result<Arc<Engine>, StartError> {
-    let Parts { config, projects, base_env, self_exe } = parts;
+    let Parts { config, projects, base_env, claude_env, self_exe } = parts;
     let clock = Clock::System;
     let search_path =
         base_env.get("PATH").cloned().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
@@ -140,7 +160,8 @@ pub async fn assemble(parts: Parts, store: Store) -> Result<Arc<Engine>, StartEr
     let runs_dir = config.data_dir.join("runs");
     make_private(&runs_dir)?;
     let runs =
-        Runs::new(store.clone(), clock.clone(), config.processes.clone(), runs_dir, self_exe, base_env);
+        Runs::new(store.clone(), clock.clone(), config.processes.clone(), runs_dir, self_exe, base_env)
+            .with_claude_env(claude_env);
     Ok(Arc::new(Engine::new(config, projects, store, clock, sites, Arc::new(runs))))
 }
 

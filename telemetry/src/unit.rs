@@ -4,12 +4,13 @@
 //! in words, and a name whose ending says another unit than its value has is a mistake of the name.
 
 /// Endings that say a unit, the more exact ones first.
-const ENDINGS: [(&str, &str); 12] = [
+const ENDINGS: [(&str, &str); 13] = [
     ("_timestamp_seconds", "Unix time, s"),
     ("_start_time_seconds", "Unix time, s"),
     ("_seconds", "s"),
     ("_bytes", "bytes"),
     ("_ratio", "ratio"),
+    ("_usd", "US dollars"),
     ("_info", "always 1"),
     ("_up", "0 or 1"),
     ("_blind", "0 or 1"),

@@ -56,6 +56,7 @@ async fn work(file: &Path, jobs: u32) -> (f64, f64) {
             status: JobStatus::Done,
             not_before_ms: None,
             counts: true,
+            awaits_service: false,
             outcome: "exit 0".to_owned(),
             actor: Actor::Monitor,
             at_ms: 3,
@@ -77,6 +78,8 @@ fn ending() -> RunEnding {
         swept: None,
         surviving: None,
         cost_microusd: None,
+        cost_kind: None,
+        agent: None,
         ended_at_ms: 3,
     }
 }

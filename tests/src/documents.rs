@@ -76,5 +76,6 @@ pub fn idle(generated_at_ms: i64) -> ObservationDocument {
         },
         timeouts: Timeouts { entries: Vec::new(), largest_ms: 600_000, edge_sum_ms: 1_800_000 },
         data_dir: None,
+        budget: None,
     }
 }

@@ -76,6 +76,7 @@ fn document(now_ms: i64) -> ObservationDocument {
         exit_recorded_at_ms: None,
         cost_microusd: None,
         limit_ms: HOUR_MS,
+        agent: None,
     };
     let run = |run_id: i64, cookie: u64| SupervisedTree {
         kind: ProcessKind::Agent,

@@ -205,3 +205,18 @@ pub struct DataDirectory {
     /// Inodes in all.
     pub total_inodes: u64,
 }
+
+/// Money: the bounds, and what the day has come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetBlock {
+    /// `ORCH_TASK_BUDGET_USD`, in micro-dollars; absent where there is no bound.
+    pub task_limit_microusd: Option<i64>,
+    /// `ORCH_DAILY_BUDGET_USD`, in micro-dollars; absent where there is no bound.
+    pub day_limit_microusd: Option<i64>,
+    /// `ORCH_BUDGET_HARD`.
+    pub hard: bool,
+    /// Booked since 00:00 UTC, in micro-dollars.
+    pub day_spent_microusd: i64,
+    /// Reserved by runs at work, in micro-dollars.
+    pub day_reserved_microusd: i64,
+}

@@ -16,12 +16,13 @@ mod blocks;
 mod work;
 
 pub use blocks::{
-    ActorTick, ChatBlock, DataDirectory, GateBlock, GateCount, GateFailure, GateRunning, LeaseBlock,
-    LeaseReclaims, ReaperBlock, ReconcilerBlock, TimeoutEntry, Timeouts, WebhookSource, WebhooksBlock,
+    ActorTick, BudgetBlock, ChatBlock, DataDirectory, GateBlock, GateCount, GateFailure, GateRunning,
+    LeaseBlock, LeaseReclaims, ReaperBlock, ReconcilerBlock, TimeoutEntry, Timeouts, WebhookSource,
+    WebhooksBlock,
 };
 use serde::{Deserialize, Serialize};
 pub use work::{
-    Lease, LeaseOwner, OpenTask, ProcessKind, ProcessRef, QueuedJob, RepoSlots, RunningJob, Slots,
+    AgentRun, Lease, LeaseOwner, OpenTask, ProcessKind, ProcessRef, QueuedJob, RepoSlots, RunningJob, Slots,
     StageCount, Standing, SupervisedTree, WaitsFor, WaitsForKind,
 };
 
@@ -85,6 +86,9 @@ pub struct ObservationDocument {
     pub timeouts: Timeouts,
     /// Room on the file system of the data directory; `null` when it could not be read.
     pub data_dir: Option<DataDirectory>,
+    /// Money; absent from older cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetBlock>,
 }
 
 /// One life of one core.

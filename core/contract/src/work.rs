@@ -159,6 +159,24 @@ pub struct RunningJob {
     pub cost_microusd: Option<i64>,
     /// Wall-clock limit of the run.
     pub limit_ms: i64,
+    /// What is known of an agent whose stream is read; absent for others, and from older cores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentRun>,
+}
+
+/// An agent whose stream is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRun {
+    /// Which one: `claude`.
+    pub kind: String,
+    /// Its session, once it has begun.
+    pub session_id: Option<String>,
+    /// The model that answers, or was asked for.
+    pub model: Option<String>,
+    /// Effort that was asked for.
+    pub effort: Option<String>,
+    /// What this run may cost at most, in micro-dollars.
+    pub reserved_microusd: Option<i64>,
 }
 
 /// A process as the core knows it, in the core's own pid namespace.

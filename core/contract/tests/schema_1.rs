@@ -106,6 +106,13 @@ fn full() -> ObservationDocument {
             exit_recorded_at_ms: Some(at + 2),
             cost_microusd: Some(1_250_000),
             limit_ms: 3_600_000,
+            agent: Some(AgentRun {
+                kind: "claude".into(),
+                session_id: Some("7372caf1-1d15-40b6-88db-41ab23209fc9".into()),
+                model: Some("opus".into()),
+                effort: Some("high".into()),
+                reserved_microusd: Some(5_000_000),
+            }),
         }],
         processes: KINDS.iter().map(|(kind, _)| tree(*kind)).collect(),
         processes_omitted: 1,
@@ -169,6 +176,13 @@ fn full() -> ObservationDocument {
             edge_sum_ms: 5_100_000,
         },
         data_dir: Some(DataDirectory { free_bytes: 1, total_bytes: 2, free_inodes: 3, total_inodes: 4 }),
+        budget: Some(BudgetBlock {
+            task_limit_microusd: Some(1),
+            day_limit_microusd: Some(2),
+            hard: true,
+            day_spent_microusd: 3,
+            day_reserved_microusd: 4,
+        }),
     }
 }
 

@@ -6,19 +6,26 @@ use orch_contract::ProcessKind;
 
 use super::{
     Stage, failed,
-    settle::{RunFacts, settle_run},
+    follow::{Followed, follow},
+    settle::{RunFacts, agent_end, settle_run},
 };
 use crate::{
-    agents::prompt::{self, PromptError, PromptFacts},
+    agents::{
+        claude::{
+            command::{self, Session},
+            end::AgentEnd,
+        },
+        prompt::{self, PromptError, PromptFacts},
+    },
     chain::chain,
     domain::{actor::Actor, artifact::artifacts_dir, job::JobStatus},
     engine::{Engine, EngineError, Site},
     failpoint::{self, Point},
     git::RepoPath,
-    process::{Cookie, LiveRun},
-    projects::AgentProgram,
-    runs::{Order, RunError, Watch},
-    store::{ClaimedJob, JobRow, JobSettlement, RunEnding, RunRow, StoreError, TaskRow},
+    process::{Cookie, CookieError, KillStep, LiveRun},
+    projects::{AgentProgram, ClaudeAgent},
+    runs::{Order, PLAIN_LADDER, RunError, Watch},
+    store::{ClaimedJob, JobRow, JobSettlement, RunEnding, RunRow, StoreError, StreamTold, TaskRow},
 };
 
 /// Pause before a job whose start failed for the core's own reasons is tried again.
@@ -60,7 +67,14 @@ pub(super) async fn work(stage: Stage, claimed: ClaimedJob) {
     let watched = engine.runs.expect(claimed.run, ProcessKind::Agent, Some(claimed.job.task));
     failpoint::hit(Point::JobAfterClaim, claimed.job.role.as_str());
     match start(engine, &claimed, &watched).await {
-        Ok(running) => watch(&stage, &claimed.job, watched, running).await,
+        Ok(running) => {
+            let followed = claimed.agent.map(|_| Followed {
+                run: claimed.run,
+                told: StreamTold::default(),
+                reserved_microusd: claimed.reserved_microusd,
+            });
+            watch(&stage, &claimed.job, watched, running, followed).await;
+        }
         Err(error) => {
             tracing::error!(job = claimed.job.id.0, error = %chain(&error), "an agent could not be started");
             if let Err(error) = give_back(engine, &claimed, &chain(&error)).await {
@@ -72,18 +86,30 @@ pub(super) async fn work(stage: Stage, claimed: ClaimedJob) {
 
 /// Takes up a run of an earlier life.
 pub(crate) fn watch_adopted(stage: &Stage, job: JobRow, run: &RunRow, running: Box<dyn LiveRun>) {
+    let followed = run.agent.as_ref().map(|agent| Followed {
+        run: run.id,
+        told: agent.told.clone(),
+        reserved_microusd: run.reserved_microusd,
+    });
     let (own, run) = (stage.clone(), run.id);
     stage.work.spawn(async move {
         let watched = own.engine.runs.expect(run, ProcessKind::Agent, Some(job.task));
-        watch(&own, &job, watched, running).await;
+        watch(&own, &job, watched, running, followed).await;
     });
 }
 
-async fn watch(stage: &Stage, job: &JobRow, watched: Watch<'_>, running: Box<dyn LiveRun>) {
+async fn watch(
+    stage: &Stage,
+    job: &JobRow,
+    watched: Watch<'_>,
+    running: Box<dyn LiveRun>,
+    followed: Option<Followed>,
+) {
     let engine = &stage.engine;
     let ended = tokio::select! {
         biased;
         ended = engine.runs.watch(watched, running) => ended,
+        never = follow(engine, followed) => match never {},
         // agents outlive the core: the next life takes them up
         () = released(stage) => return,
     };
@@ -129,7 +155,12 @@ async fn start(
     // the job is the only open one of its task, and its last agent is gone: nobody works there now
     let worktree = site.repo.ensure_worktree(&branch, engine.clock.now_ms()).await?;
     let prompt = prompt(site, &row, job).await?;
-    let order = order(engine, site, &row, job, worktree.path().to_owned(), &prompt)?;
+    let program = &site.project.agents.of(job.role).program;
+    let call = match program {
+        AgentProgram::Command(argv) => Call::plain(argv.words()),
+        AgentProgram::Claude(agent) => claude_call(engine, claimed, agent, &prompt).await?,
+    };
+    let order = order(engine, site, &row, job, worktree.path().to_owned(), &prompt, call)?;
     let cookie = Cookie::try_from(claimed.cookie)?;
     let running = engine.runs.start(watched, cookie, &order).await?;
     failpoint::hit(Point::JobAfterGo, job.role.as_str());
@@ -137,6 +168,54 @@ async fn start(
         work_item = %row.task.key, role = %job.role, run = claimed.run.0, attempt = job.attempt, "an agent works"
     );
     Ok(running)
+}
+
+/// What is started, and how it is ended.
+struct Call {
+    argv: Vec<String>,
+    env: BTreeMap<String, String>,
+    ladder: Vec<KillStep>,
+}
+
+impl Call {
+    fn plain(argv: Vec<String>) -> Self {
+        Self { argv, env: BTreeMap::new(), ladder: PLAIN_LADDER.to_vec() }
+    }
+}
+
+/// Claude Code goes on with the session of the job's last attempt, where that has begun one.
+async fn claude_call(
+    engine: &Engine,
+    claimed: &ClaimedJob,
+    agent: &ClaudeAgent,
+    prompt: &str,
+) -> Result<Call, StartError> {
+    let last = engine.store.last_run_of(claimed.job.id, claimed.run).await?;
+    let session = match &last {
+        Some(last) => match (
+            last.agent.as_ref().and_then(|agent| agent.told.session.clone()),
+            agent_end(engine, last).await,
+        ) {
+            (_, Some(AgentEnd::SessionUnknown)) | (None, _) => None,
+            (Some(session), _) => Some(session),
+        },
+        None => None,
+    };
+    let session = match session {
+        Some(session) => Session::Resumed(session),
+        None => Session::New(command::session_id(random()?, random()?)),
+    };
+    let mut env = engine.runs.claude_env().clone();
+    env.extend(command::QUIET.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    Ok(Call {
+        argv: command::argv(&agent.settings, &session, claimed.reserved_microusd, prompt),
+        env,
+        ladder: command::LADDER.to_vec(),
+    })
+}
+
+fn random() -> Result<u64, CookieError> {
+    getrandom::u64().map_err(|error| CookieError::Random(error.to_string()))
 }
 
 /// What the agent is asked to do, by the words of the target branch.
@@ -165,9 +244,9 @@ fn order(
     job: &JobRow,
     worktree: PathBuf,
     prompt: &str,
+    call: Call,
 ) -> Result<Order, StartError> {
     let project = &site.project;
-    let AgentProgram::Command(argv) = &project.agents.of(job.role).program;
     let task = &row.task;
     let paper = |folder: &str| engine.config.data_dir.join(folder).join(format!("{}.md", task.key));
     let unwritten = |what| move |source| StartError::Papers { what, source };
@@ -187,12 +266,15 @@ fn order(
         ("ORCH_PROMPT_FILE", prompt_file.display().to_string()),
         ("ORCH_TARGET_BRANCH", project.target_branch.clone()),
     ];
+    let mut env = call.env;
+    env.extend(pairs.map(|(name, value)| (name.to_owned(), value)));
     Ok(Order {
         kind: ProcessKind::Agent,
-        argv: argv.words(),
-        env: pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
+        argv: call.argv,
+        env,
         cwd: worktree,
         timeout_ms: project.agent_timeout_ms(job.role, &engine.config),
+        ladder: call.ladder,
     })
 }
 
@@ -226,6 +308,8 @@ async fn give_back(engine: &Arc<Engine>, claimed: &ClaimedJob, why: &str) -> Res
         swept: None,
         surviving: None,
         cost_microusd: None,
+        cost_kind: None,
+        agent: None,
         ended_at_ms: now,
     };
     engine.store.record_run_ended(claimed.run, ending, now).await?;
@@ -235,6 +319,7 @@ async fn give_back(engine: &Arc<Engine>, claimed: &ClaimedJob, why: &str) -> Res
         status: JobStatus::Queued,
         not_before_ms: Some(now.saturating_add(START_RETRY_MS)),
         counts: false,
+        awaits_service: false,
         outcome: text,
         actor: Actor::Monitor,
         at_ms: now,

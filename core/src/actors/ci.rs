@@ -23,7 +23,7 @@ use crate::{
     },
     gates::{self, classify::Meaning},
     process::Stream,
-    runs::{Order, RunError},
+    runs::{Order, PLAIN_LADDER, RunError},
 };
 
 /// CI runs at once: they share the machine with agents and gates.
@@ -130,6 +130,7 @@ async fn check_head(stage: &Stage, site: &Site, request: &CiRequest) -> Result<(
             env: BTreeMap::from([("ORCH_REVISION".to_owned(), request.sha.to_string())]),
             cwd: checkout.path().to_owned(),
             timeout_ms: site.project.limits(&engine.config).ci_ms,
+            ladder: PLAIN_LADDER.to_vec(),
         };
         let ended = match engine.runs.run(order, task).await {
             Ok(ended) => ended,

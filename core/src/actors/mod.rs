@@ -8,6 +8,7 @@ mod agents;
 pub(crate) mod ages;
 mod ci;
 mod finalizer;
+mod follow;
 mod monitor;
 mod notices;
 mod reaper;

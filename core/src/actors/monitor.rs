@@ -5,7 +5,8 @@ use crate::{
     domain::{actor::Actor, job::Role, lease::OwnerLiveness},
     engine::{Engine, EngineError, Life, Request},
     process::Cookie,
-    projects::Projects,
+    projects::{AgentProgram, Projects},
+    store::{AgentKind, AgentTerms, RunTerms},
 };
 
 /// Due tasks asked for in one pass.
@@ -76,6 +77,9 @@ async fn sweep(stage: &Stage) {
 
 async fn pass(stage: &Stage) -> Result<(), EngineError> {
     let engine = &stage.engine;
+    if engine.life() == Life::Ready {
+        end_unpaid(stage).await?;
+    }
     while engine.life() == Life::Ready {
         let cookie = match Cookie::draw() {
             Ok(cookie) => cookie,
@@ -85,8 +89,8 @@ async fn pass(stage: &Stage) -> Result<(), EngineError> {
             }
         };
         let caps = (engine.config.jobs.max_agents, engine.config.jobs.max_agents_per_repo);
-        let limit = timeouts(engine);
-        let claimed = engine.store.claim_job(caps, cookie.get(), limit, engine.clock.now_ms()).await?;
+        let terms = terms(engine);
+        let claimed = engine.store.claim_job(caps, cookie.get(), terms, engine.clock.now_ms()).await?;
         let Some(claimed) = claimed else { break };
         stage.work.spawn(agents::work(stage.clone(), claimed));
     }
@@ -100,12 +104,48 @@ async fn pass(stage: &Stage) -> Result<(), EngineError> {
     ask_deferred(stage).await
 }
 
-fn timeouts(engine: &Engine) -> impl Fn(&str, Role) -> i64 + Send + 'static {
+/// On which terms a role's agent is started.
+fn terms(engine: &Engine) -> impl Fn(&str, Role) -> RunTerms + Send + 'static {
     let projects: Projects = engine.projects.clone();
     let config = engine.config.clone();
     move |project, role| {
-        projects
-            .by_name(project)
-            .map_or(config.jobs.agent_timeout_ms, |found| found.agent_timeout_ms(role, &config))
+        let budgets = config.jobs.budgets;
+        let Some(project) = projects.by_name(project) else {
+            return RunTerms { budgets, ..RunTerms::from(config.jobs.agent_timeout_ms) };
+        };
+        let (agent, cap_microusd) = match &project.agents.of(role).program {
+            AgentProgram::Command(_) => (None, None),
+            AgentProgram::Claude(claude) => {
+                let agent = AgentTerms {
+                    kind: AgentKind::Claude,
+                    model: claude.settings.model.clone(),
+                    effort: claude.settings.effort.map(|effort| effort.as_str().to_owned()),
+                };
+                (Some(agent), Some(claude.budget_microusd))
+            }
+        };
+        RunTerms { timeout_ms: project.agent_timeout_ms(role, &config), agent, cap_microusd, budgets }
     }
+}
+
+/// Ends the jobs of tasks that have no money left, and asks for these: they stand and say why.
+async fn end_unpaid(stage: &Stage) -> Result<(), EngineError> {
+    let engine = &stage.engine;
+    let budgets = engine.config.jobs.budgets;
+    if budgets.task_microusd.is_none() {
+        return Ok(());
+    }
+    let terms = terms(engine);
+    let cap = move |project: &str, role: Role| terms(project, role).cap_microusd;
+    for task in engine.store.end_unpaid_jobs(budgets, cap, engine.clock.now_ms()).await? {
+        if let Some(row) = engine.store.task_by_id(task).await? {
+            enter_beside(
+                stage,
+                "monitor",
+                row.task.key,
+                Request::advance(Actor::Monitor, "its budget is used up"),
+            );
+        }
+    }
+    Ok(())
 }

@@ -6,6 +6,8 @@ use std::io::{Result, Write};
 
 use serde_json::Value;
 
+use crate::domain::budget::usd;
+
 use super::table::{clean, one_line, print, span, time};
 
 type Out<'a> = &'a mut (dyn Write + Send);
@@ -141,7 +143,25 @@ pub(super) fn run(answer: &Value, out: Out<'_>) -> Result<()> {
         ("errors", bytes(answer, "/err_bytes")),
     ];
     if let Some(cost) = answer.pointer("/run/cost_microusd").and_then(Value::as_i64) {
-        facts.push(("cost", format!("{}.{:06} $", cost / 1_000_000, cost % 1_000_000)));
+        let kind = match text(answer, "/run/cost_kind").as_str() {
+            "estimated" => " (at most: it could not say)",
+            _ => "",
+        };
+        facts.push(("cost", format!("{}.{:06} ${kind}", cost / 1_000_000, cost % 1_000_000)));
+    }
+    if let Some(reserved) = answer.pointer("/run/reserved_microusd").and_then(Value::as_i64) {
+        facts.push(("reserved", format!("{} $", usd(reserved))));
+    }
+    for (name, path) in [
+        ("agent", "/run/agent"),
+        ("model", "/run/model"),
+        ("effort", "/run/effort"),
+        ("session", "/run/session_id"),
+        ("tokens in", "/run/input_tokens"),
+        ("of cache", "/run/cached_tokens"),
+        ("tokens out", "/run/output_tokens"),
+    ] {
+        facts.push((name, text(answer, path)));
     }
     print_facts(&facts, out)
 }
@@ -155,6 +175,26 @@ fn print_facts(facts: &[(&str, String)], out: Out<'_>) -> Result<()> {
         writeln!(out, "{name:<12}{}", one_line(value))?;
     }
     Ok(())
+}
+
+/// What all runs of a task have cost, and of how much.
+fn spent(answer: &Value) -> String {
+    let amount = |path| answer.pointer(path).and_then(Value::as_i64);
+    let Some(spent) = amount("/budget/spent_microusd") else { return String::new() };
+    let reserved = match amount("/budget/reserved_microusd") {
+        Some(reserved) if reserved > 0 => format!(", {} $ reserved", usd(reserved)),
+        Some(_) | None => String::new(),
+    };
+    let bound =
+        amount("/budget/limit_microusd").map(|limit| format!(" of {} $", usd(limit))).unwrap_or_default();
+    format!("{} ${reserved}{bound}", usd(spent))
+}
+
+/// What a run cost in dollars; an upper bound is marked as one.
+fn cost(run: &Value) -> String {
+    let Some(cost) = run.pointer("/cost_microusd").and_then(Value::as_i64) else { return String::new() };
+    let sign = if text(run, "/cost_kind") == "estimated" { "≤ " } else { "" };
+    format!("{sign}{} $", usd(cost))
 }
 
 fn head(answer: &Value, out: Out<'_>) -> Result<()> {
@@ -175,6 +215,7 @@ fn head(answer: &Value, out: Out<'_>) -> Result<()> {
             ("PR", pull_request),
             ("candidate", text(task, "/candidate/head")),
             ("merged", text(task, "/merged_revision")),
+            ("cost", spent(answer)),
         ],
         out,
     )?;
@@ -197,11 +238,12 @@ pub(super) fn task(answer: &Value, out: Out<'_>) -> Result<()> {
                 text(run, "/command"),
                 at(run, "/started_at_ms"),
                 took.map(|(from, to)| span(to - from)).unwrap_or_default(),
+                cost(run),
                 text(run, "/outcome"),
             ]
         })
         .collect();
-    section(out, "runs", &["RUN", "KIND", "COMMAND", "STARTED", "TOOK", "OUTCOME"], &runs)?;
+    section(out, "runs", &["RUN", "KIND", "COMMAND", "STARTED", "TOOK", "COST", "OUTCOME"], &runs)?;
     let gates: Vec<Vec<String>> = rows(answer, "/gates")
         .iter()
         .rev()

@@ -16,6 +16,7 @@ const TIMEOUT: (i64, i64) = (100, 7 * DAY);
 /// Bounds of a grace or back-off, where none at all makes sense.
 const GRACE: (i64, i64) = (0, DAY);
 
+const USD: &str = "US dollars, such as 20 or 0.50";
 const REPOS: &str = "project names, or * for all";
 const REPOS_MEANING: &str = "Projects in its scope; empty means ORCH_SELF_REPO alone.";
 
@@ -113,6 +114,25 @@ pub static KEYS: Table = Table {
                     "10",
                     GRACE,
                     "Wait before a job's second attempt; doubles with each further one.",
+                ),
+                Key::text(
+                    "ORCH_TASK_BUDGET_USD",
+                    "",
+                    USD,
+                    "What the agents of one work item may cost in all; unset: no bound.",
+                )
+                .optional(),
+                Key::text(
+                    "ORCH_DAILY_BUDGET_USD",
+                    "",
+                    USD,
+                    "What all agents may cost in one day, from 00:00 UTC; unset: no bound.",
+                )
+                .optional(),
+                Key::switch(
+                    "ORCH_BUDGET_HARD",
+                    true,
+                    "Give a run no more than is left, and stop it there; false: no new run starts once a budget is used up.",
                 ),
                 Key::integer(
                     "ORCH_MAX_ROLLBACKS",

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use orch_settings::{ExposeSecret, Loaded, Problem, Problems, Reader, SecretString, Strings};
 use orch_telemetry::{LogConfig, LogKeys};
 
+use crate::domain::budget::{Budgets, Cap};
 pub use budget::{CEILING_KEY, EdgeBudget, Limit, agent_problem};
 pub use keys::KEYS;
 pub use scope::{Scope, ScopeError, Switch};
@@ -97,6 +98,8 @@ pub struct JobsConfig {
     pub backoff_ms: i64,
     /// `ORCH_MAX_ROLLBACKS` of one task.
     pub max_rollbacks: u32,
+    /// `ORCH_TASK_BUDGET_USD`, `ORCH_DAILY_BUDGET_USD`, `ORCH_BUDGET_HARD`.
+    pub budgets: Budgets,
 }
 
 /// Supervised processes.
@@ -236,6 +239,11 @@ impl CoreConfig {
                 attempts: reader.integer("ORCH_JOB_ATTEMPTS"),
                 backoff_ms: reader.duration_ms("ORCH_JOB_BACKOFF_S"),
                 max_rollbacks: reader.integer("ORCH_MAX_ROLLBACKS"),
+                budgets: Budgets {
+                    task_microusd: read_usd(reader, "ORCH_TASK_BUDGET_USD"),
+                    day_microusd: read_usd(reader, "ORCH_DAILY_BUDGET_USD"),
+                    cap: if reader.switch("ORCH_BUDGET_HARD") { Cap::Hard } else { Cap::Soft },
+                },
             },
             processes: ProcessConfig {
                 tree_kill_enabled: reader.switch("ORCH_SUBPROCESS_TREE_KILL_ENABLED"),
@@ -329,6 +337,15 @@ impl CoreConfig {
             ));
         }
     }
+}
+
+/// Millionths of a US dollar; a cent at least.
+fn read_usd(reader: &mut Reader<'_>, name: &str) -> Option<i64> {
+    reader.optional_parsed(name, |text| match orch_settings::decimal::parse(text, 1_000_000) {
+        Ok(microusd) if (10_000..=1_000_000_000_000).contains(&microusd) => Ok(microusd),
+        Ok(_) => Err("allowed: US dollars, 0.01 to 1000000".to_owned()),
+        Err(error) => Err(format!("{error}; allowed: US dollars, 0.01 to 1000000")),
+    })
 }
 
 fn read_telegram(reader: &mut Reader<'_>) -> Option<TelegramConfig> {

@@ -7,6 +7,7 @@
 
 pub mod actor;
 pub mod artifact;
+pub mod budget;
 pub mod coverage;
 pub mod effect;
 pub mod event;

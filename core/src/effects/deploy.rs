@@ -23,7 +23,7 @@ use crate::{
         Adopted, Outcome, Stream,
         short::{EndStatus, ShortCommand},
     },
-    runs::Order,
+    runs::{Order, PLAIN_LADDER},
     store::TaskRow,
 };
 
@@ -195,6 +195,7 @@ pub(super) async fn act(engine: &Engine, site: &Site, row: &TaskRow) -> EffectOu
         ]),
         cwd: site.checkouts.clone(),
         timeout_ms: site.project.limits(&engine.config).deploy_ms,
+        ladder: PLAIN_LADDER.to_vec(),
     };
     let ended = engine.runs.run(order, Some(row.id)).await;
     if let Ok(ended) = &ended {

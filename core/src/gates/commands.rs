@@ -19,7 +19,7 @@ use crate::{
     git::Sha,
     process::{Outcome, Stream},
     projects::Argv,
-    runs::{Ended, Order},
+    runs::{Ended, Order, PLAIN_LADDER},
     store::TaskRow,
 };
 
@@ -57,6 +57,7 @@ pub(crate) async fn run(
         ]),
         cwd: PathBuf::from(checkout.path()),
         timeout_ms,
+        ladder: PLAIN_LADDER.to_vec(),
     };
     let ended = engine.runs.run(order, Some(row.id)).await.map_err(|error| infra(chain(&error)))?;
     engine.counters.run_ended(crate::store::kind_name(kind), &ended.outcome_text());

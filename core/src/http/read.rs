@@ -121,8 +121,14 @@ pub(super) async fn task(Ready(engine): Ready, Key(key): Key) -> Result<Json<Val
     let events: Vec<EventView> =
         engine.store.events(row.id).await?.into_iter().map(EventView::from).collect();
     let job = engine.store.open_job_of(row.id).await?.map(JobView::from);
+    let spending = engine.store.task_spending(row.id).await?;
+    let budget = json!({
+        "spent_microusd": spending.spent_microusd, "reserved_microusd": spending.reserved_microusd,
+        "limit_microusd": engine.config.jobs.budgets.task_microusd,
+    });
     Ok(Json(json!({
         "task": TaskView::of(&row), "job": job, "runs": runs, "gates": gates, "effects": effects, "events": events,
+        "budget": budget,
     })))
 }
 
@@ -154,7 +160,13 @@ pub(super) async fn why(Ready(engine): Ready, Key(key): Key) -> Result<Json<Valu
     let lease = held.iter().find(|lease| lease.task == row.id).map(|lease| {
         json!({ "actor": lease.row.actor, "edge": lease.edge, "acquired_at_ms": lease.row.acquired_at_ms })
     });
-    let sentence = sentence(&row, job.as_ref());
+    let day = engine.store.day_spending(engine.clock.now_ms()).await?;
+    let mut sentence = sentence(&row, job.as_ref());
+    if job.as_ref().is_some_and(|job| job.status == crate::domain::job::JobStatus::Queued)
+        && let Some(words) = observe::day_is_used_up(&engine, day)
+    {
+        sentence = format!("{sentence} No agent is started: {words}.");
+    }
     Ok(Json(json!({
         "task": TaskSummary::of(&row), "job": job.map(JobView::from), "lease": lease, "sentence": sentence,
     })))

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::{Access, EngineSlot, HttpState, router};
+use crate::domain::budget::CostKind;
 use crate::{
     clock::Clock,
     config::CoreConfig,
@@ -188,6 +189,7 @@ impl Bench {
             status: JobStatus::Done,
             not_before_ms: None,
             counts: true,
+            awaits_service: false,
             outcome: "exit 0".to_owned(),
             actor: Actor::Monitor,
             at_ms: now,
@@ -204,6 +206,8 @@ impl Bench {
             swept: Some(2),
             surviving: Some(0),
             cost_microusd: Some(1_500_000),
+            cost_kind: Some(CostKind::Reported),
+            agent: None,
             ended_at_ms: now,
         };
         self.engine.store.record_run_ended(run, ending, now).await.unwrap();
@@ -220,6 +224,8 @@ impl Bench {
             command: "pytest".to_owned(),
             timeout_ms: 900_000,
             created_at_ms: Clock::System.now_ms(),
+            agent: None,
+            reserved_microusd: None,
         };
         self.engine.store.create_run(new).await.unwrap()
     }

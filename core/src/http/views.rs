@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::story;
 use crate::{
     domain::{
+        budget::CostKind,
         event::{Event, StoredEvent},
         task::Candidate,
         transition::Outcome,
@@ -133,6 +134,16 @@ pub(super) struct RunView {
     swept_processes: Option<u64>,
     surviving_processes: Option<u64>,
     cost_microusd: Option<i64>,
+    /// `reported`, or `estimated`: the bound that was reserved.
+    cost_kind: Option<&'static str>,
+    reserved_microusd: Option<i64>,
+    agent: Option<&'static str>,
+    session_id: Option<String>,
+    model: Option<String>,
+    effort: Option<String>,
+    input_tokens: Option<u64>,
+    cached_tokens: Option<u64>,
+    output_tokens: Option<u64>,
 }
 
 impl From<RunRow> for RunView {
@@ -156,7 +167,16 @@ impl From<RunRow> for RunView {
             exit_code: ending.as_ref().and_then(|ending| ending.exit_code),
             swept_processes: ending.as_ref().and_then(|ending| ending.swept),
             surviving_processes: ending.as_ref().and_then(|ending| ending.surviving),
+            cost_kind: ending.as_ref().and_then(|ending| ending.cost_kind).map(CostKind::as_str),
             cost_microusd: ending.and_then(|ending| ending.cost_microusd),
+            reserved_microusd: run.reserved_microusd,
+            agent: run.agent.as_ref().map(|agent| agent.kind.as_str()),
+            input_tokens: run.agent.as_ref().and_then(|agent| agent.input_tokens),
+            cached_tokens: run.agent.as_ref().and_then(|agent| agent.cached_tokens),
+            output_tokens: run.agent.as_ref().and_then(|agent| agent.output_tokens),
+            effort: run.agent.as_ref().and_then(|agent| agent.effort.clone()),
+            model: run.agent.as_ref().and_then(|agent| agent.told.model.clone()),
+            session_id: run.agent.and_then(|agent| agent.told.session),
         }
     }
 }

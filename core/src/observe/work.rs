@@ -10,14 +10,15 @@ use std::{
 };
 
 use orch_contract::{
-    Lease, LeaseOwner, OpenTask, PROCESSES_LISTED, ProcessRef, QueuedJob, RepoSlots, RunningJob, Slots,
-    StageCount, Standing, SupervisedTree,
+    AgentRun, Lease, LeaseOwner, OpenTask, PROCESSES_LISTED, ProcessRef, QueuedJob, RepoSlots, RunningJob,
+    Slots, StageCount, Standing, SupervisedTree,
 };
 
 use super::standing::{of_word, shown};
 use crate::{
     counters::Tally,
     domain::{
+        budget::{NoRoom, Spending},
         ids::{RunId, TaskId},
         lease::OwnerLiveness,
     },
@@ -169,8 +170,10 @@ pub(super) fn queued_jobs(
     engine: &Engine,
     snapshot: &Snapshot,
     names: &Names,
+    day: Spending,
     now_ms: i64,
 ) -> Vec<QueuedJob> {
+    let unpaid = day_is_used_up(engine, day);
     let slots = slots(engine, snapshot);
     snapshot
         .queued
@@ -182,17 +185,27 @@ pub(super) fn queued_jobs(
             stage: job.stage.to_string(),
             role: job.role.to_string(),
             attempt: job.attempt,
-            reason: waits_because(job, &slots, now_ms),
+            reason: waits_because(job, &slots, unpaid.as_deref(), now_ms),
             queued_at_ms: job.queued_at_ms,
             not_before_ms: job.not_before_ms,
         })
         .collect()
 }
 
-fn waits_because(job: &JobRow, slots: &Slots, now_ms: i64) -> String {
+/// Why no agent is started today, in words.
+pub(crate) fn day_is_used_up(engine: &Engine, day: Spending) -> Option<String> {
+    match engine.config.jobs.budgets.reserve(None, Spending::default(), day) {
+        Err(NoRoom::Day { words } | NoRoom::Task { words }) => Some(words),
+        Ok(_) => None,
+    }
+}
+
+fn waits_because(job: &JobRow, slots: &Slots, unpaid: Option<&str>, now_ms: i64) -> String {
     let repo = slots.repos.iter().find(|slots| slots.repo == job.project);
     if job.not_before_ms.is_some_and(|at| at > now_ms) {
         format!("waits for its time: {}", job.reason)
+    } else if let Some(words) = unpaid {
+        words.to_owned()
     } else if slots.repos.iter().map(|slots| slots.agents_running).sum::<u32>() >= slots.agents_max {
         format!("all {} agent slots are in use (ORCH_MAX_AGENTS)", slots.agents_max)
     } else if let Some(repo) = repo
@@ -239,6 +252,13 @@ pub(super) async fn running_jobs(
             exit_recorded_at_ms: run.exit_recorded_at_ms,
             cost_microusd: run.ending.as_ref().and_then(|ending| ending.cost_microusd),
             limit_ms: run.timeout_ms,
+            agent: run.agent.map(|agent| AgentRun {
+                kind: agent.kind.as_str().to_owned(),
+                session_id: agent.told.session,
+                model: agent.told.model,
+                effort: agent.effort,
+                reserved_microusd: run.reserved_microusd,
+            }),
         })
         .collect())
 }

@@ -14,8 +14,10 @@ use proc_identity::ProcessId;
 
 use super::{
     Adopted, Cookie, LaunchError, Prepared, RunEnd, RunSpec, Running, StopSent, SweepRecord, adopt, prepare,
+    run_dir::{RunDir, Stream},
     short::{self, ShortCommand, ShortError, ShortOutput},
     sweep,
+    tail::read_from,
 };
 
 /// A call that may wait.
@@ -41,6 +43,15 @@ pub trait Machine: Debug + Send + Sync {
 
     /// As [`short::run`].
     fn ask(&self, command: ShortCommand) -> MachineFuture<'_, Result<ShortOutput, ShortError>>;
+
+    /// As [`read_from`].
+    fn read<'a>(
+        &'a self,
+        dir: &'a Path,
+        stream: Stream,
+        from: u64,
+        bytes: u64,
+    ) -> MachineFuture<'a, std::io::Result<Vec<u8>>>;
 
     /// The last bytes of a file as text; empty where there is none.
     fn tail(&self, path: PathBuf, bytes: u64) -> MachineFuture<'_, String>;
@@ -108,6 +119,21 @@ impl Machine for Host {
 
     fn ask(&self, command: ShortCommand) -> MachineFuture<'_, Result<ShortOutput, ShortError>> {
         Box::pin(short::run(command))
+    }
+
+    fn read<'a>(
+        &'a self,
+        dir: &'a Path,
+        stream: Stream,
+        from: u64,
+        bytes: u64,
+    ) -> MachineFuture<'a, std::io::Result<Vec<u8>>> {
+        let dir = RunDir::at(dir);
+        Box::pin(async move {
+            let dir = dir.map_err(std::io::Error::other)?;
+            let read = move || read_from(&dir, stream, from, bytes);
+            tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?
+        })
     }
 
     fn tail(&self, path: PathBuf, bytes: u64) -> MachineFuture<'_, String> {

@@ -113,4 +113,15 @@ mod tests {
         let read: RunSpec = serde_json::from_str(&text).expect("json");
         assert_eq!(read, RunSpec { env: BTreeMap::new(), ..spec });
     }
+
+    #[test]
+    fn a_run_directory_of_an_earlier_version_is_still_read() {
+        // as version 0.1.0 wrote it
+        let text = r#"{"program":"sh","args":["-c","true"],"cwd":"/","cookie":1099511627776,"timeout_ms":1,
+            "kill_ladder":[{"signal":"TERM","grace_ms":5000}],"output_cap_bytes":3,"tree_kill":"on",
+            "max_user_processes":null,"no_new_privs":true}"#;
+        let read: RunSpec = serde_json::from_str(text).expect("json");
+        assert_eq!(read.kill_ladder, [KillStep { signal: KillSignal::Term, grace_ms: 5_000 }]);
+        assert_eq!((read.tree_kill, read.no_new_privs), (TreeKill::On, true));
+    }
 }

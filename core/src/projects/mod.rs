@@ -19,6 +19,7 @@ use orch_settings::{Problem, Problems, nearest};
 
 pub use crate::domain::job::Role;
 
+use crate::agents::claude::command::ClaudeSettings;
 use crate::config::{CoreConfig, EdgeBudget, Limit, Scope, agent_problem};
 
 /// Context under which the local forge posts the outcome of a project's `ci_cmd`.
@@ -191,6 +192,17 @@ pub struct Agent {
 pub enum AgentProgram {
     /// `kind = "command"`: any program, started in the task's worktree.
     Command(Argv),
+    /// `kind = "claude"`: Claude Code, whose stream is read as it comes.
+    Claude(Box<ClaudeAgent>),
+}
+
+/// A role that Claude Code works in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaudeAgent {
+    /// How it is called.
+    pub settings: ClaudeSettings,
+    /// `budget_usd`: what one run may cost, in millionths of a US dollar.
+    pub budget_microusd: i64,
 }
 
 /// Something wrong with the file.

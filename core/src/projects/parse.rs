@@ -3,18 +3,27 @@
 //! Pure: text in, projects or every problem out. The shape of the file is stated here once, by
 //! the getters that are called; what single values may be stands in the checks at the end.
 
+use std::num::NonZeroU32;
 use std::path::{Component, Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
 use super::walk::{View, Walk};
 use super::{
-    Agent, AgentProgram, Agents, Argv, CoverageCommand, CoverageFormat, DeployCommands, FileProblem,
-    ForgeKind, ImageCommands, LOCAL_CI_CONTEXT, MergeMethod, Project, ProjectLimits, Role,
+    Agent, AgentProgram, Agents, Argv, ClaudeAgent, ClaudeSettings, CoverageCommand, CoverageFormat,
+    DeployCommands, FileProblem, ForgeKind, ImageCommands, LOCAL_CI_CONTEXT, MergeMethod, Project,
+    ProjectLimits, Role,
 };
+use crate::agents::claude::command::{Effort, PermissionMode};
 
 /// Bounds of every limit, in milliseconds: those of the settings.
 const LIMIT_MS: (i64, i64) = (100, 7 * 86_400_000);
+
+/// Bounds of the turns of one run.
+const TURNS: (i64, i64) = (1, 100_000);
+
+/// Bounds of what one run may cost, in millionths of a US dollar: a cent to ten thousand dollars.
+const BUDGET_MICROUSD: (i64, i64) = (10_000, 10_000_000_000);
 
 /// How a command must be written.
 const COMMAND: &str =
@@ -255,15 +264,83 @@ fn read_agent(walk: &mut Walk<'_>, agents: &mut View<'_>, role: Role) -> Option<
         return None;
     }
     let mut view = walk.table(agents, key)?;
-    let kind = required_word(walk, &mut view, "kind", &[("command", ())]);
-    if view.get("command").is_none() {
-        walk.missing(&view, "command");
-    }
+    let kind = required_word(
+        walk,
+        &mut view,
+        "kind",
+        &[("command", Some(AgentKind::Command)), ("claude", Some(AgentKind::Claude))],
+    )
+    .flatten();
     let command = read_command(walk, &mut view, "command");
     let timeout_ms = walk.seconds_ms(&mut view, "timeout_s", LIMIT_MS);
+    let program = match kind {
+        Some(AgentKind::Command) => {
+            if view.get("command").is_none() {
+                walk.missing(&view, "command");
+            }
+            command.map(AgentProgram::Command)
+        }
+        Some(AgentKind::Claude) => {
+            read_claude(walk, &mut view, command).map(|agent| AgentProgram::Claude(Box::new(agent)))
+        }
+        // which of its keys are known depends on the kind
+        None => return None,
+    };
     walk.refuse_unknown(&view);
-    kind?;
-    Some(Agent { program: AgentProgram::Command(command?), timeout_ms })
+    Some(Agent { program: program?, timeout_ms })
+}
+
+/// Wrong efforts and a bound of no turns are passed over by the program without a word: they are refused here.
+fn read_claude(walk: &mut Walk<'_>, view: &mut View<'_>, command: Option<Argv>) -> Option<ClaudeAgent> {
+    let model = walk.checked_text(view, "model", check_word);
+    let efforts = Effort::ALL.map(|effort| (effort.as_str(), effort));
+    let effort = walk.word(view, "effort", &efforts);
+    let turns = walk.whole(view, "max_turns", "turns", TURNS);
+    let modes = PermissionMode::ALL.map(|mode| (mode.as_str(), mode));
+    let permission_mode = walk.word(view, "permission_mode", &modes);
+    let allowed_tools = read_tools(walk, view, "allowed_tools");
+    let disallowed_tools = read_tools(walk, view, "disallowed_tools");
+    if view.get("budget_usd").is_none() {
+        let reason = "is missing: what one run may cost; it is also what is booked for a run that was killed \
+                      before it could say";
+        walk.refuse_key(view, "budget_usd", reason);
+    }
+    let budget = walk.usd_micro(view, "budget_usd", BUDGET_MICROUSD);
+    Some(ClaudeAgent {
+        settings: ClaudeSettings {
+            program: command.map(|command| command.words()).unwrap_or_default(),
+            model,
+            effort,
+            max_turns: turns.and_then(|turns| u32::try_from(turns).ok()).and_then(NonZeroU32::new),
+            permission_mode,
+            allowed_tools,
+            disallowed_tools,
+        },
+        budget_microusd: budget?,
+    })
+}
+
+fn read_tools(walk: &mut Walk<'_>, view: &mut View<'_>, key: &'static str) -> Vec<String> {
+    const TOOLS: &str = "an array of tools such as [\"Edit\", \"Bash(pytest *)\"]";
+    let tools = walk.texts(view, key, TOOLS).unwrap_or_default();
+    for tool in &tools {
+        if tool.trim().is_empty() || tool.contains(['\0', '\n', ',']) || tool.starts_with('-') {
+            walk.refuse_key(view, key, format!("{tool:?}: must be {TOOLS}, one tool an entry"));
+        }
+    }
+    tools
+}
+
+/// What `kind` may be.
+#[derive(Clone, Copy)]
+enum AgentKind {
+    Command,
+    Claude,
+}
+
+fn check_word(text: &str) -> Result<(), &'static str> {
+    let fits = !text.is_empty() && !text.starts_with('-') && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(()) } else { Err("must be one word that does not begin with a dash") }
 }
 
 fn check_name(text: &str) -> Result<(), &'static str> {

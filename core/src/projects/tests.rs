@@ -6,6 +6,7 @@ use orch_settings::Strings;
 use proptest::prelude::*;
 
 use super::*;
+use crate::agents::claude::command::{Effort, PermissionMode};
 
 const AGENTS: &str = r#"
 [project.agents]
@@ -50,7 +51,7 @@ fn a_minimal_project_gets_the_defaults() {
     assert!(shop.approvers.is_empty());
     let developer = shop.agents.of(Role::Developer);
     assert_eq!(developer.timeout_ms, Some(1_500));
-    let AgentProgram::Command(argv) = &developer.program;
+    let AgentProgram::Command(argv) = &developer.program else { panic!("{developer:?}") };
     assert_eq!((argv.program(), argv.arguments()), ("a", ["--x".to_owned(), String::new()].as_slice()));
 }
 
@@ -67,6 +68,72 @@ fn the_documented_example_is_valid_and_sets_everything() {
     assert_eq!(shop.approvers, ["ada", "grace"]);
     assert_eq!(shop.limits.deploy_ms, Some(120_000));
     assert!(projects.check(&config(&[])).is_ok());
+}
+
+fn with_analyst(lines: &str) -> String {
+    let pairs: Vec<&str> = lines.lines().filter(|line| !line.trim().is_empty()).collect();
+    let plain = r#"analyst = { kind = "command", command = ["a"] }"#;
+    minimal("").replace(plain, &format!("analyst = {{ {} }}", pairs.join(", ")))
+}
+
+#[test]
+fn a_role_of_claude_has_its_settings() {
+    let least = parse(&with_analyst("kind = \"claude\"\nbudget_usd = 2.5")).unwrap();
+    let AgentProgram::Claude(agent) = &least.by_name("shop").unwrap().agents.of(Role::Analyst).program else {
+        panic!("no claude")
+    };
+    assert_eq!(agent.budget_microusd, 2_500_000);
+    assert_eq!(agent.settings, ClaudeSettings::default());
+    let all = parse(&with_analyst(
+        "kind = \"claude\"\ncommand = [\"npx\", \"claude\"]\nmodel = \"opus\"\neffort = \"xhigh\"\nmax_turns = 40\n\
+         permission_mode = \"acceptEdits\"\nallowed_tools = [\"Edit\", \"Bash(pytest *)\"]\n\
+         disallowed_tools = [\"WebFetch\"]\nbudget_usd = 10\ntimeout_s = 60",
+    ))
+    .unwrap();
+    let analyst = all.by_name("shop").unwrap().agents.of(Role::Analyst);
+    let AgentProgram::Claude(agent) = &analyst.program else { panic!("no claude") };
+    assert_eq!((analyst.timeout_ms, agent.budget_microusd), (Some(60_000), 10_000_000));
+    assert_eq!(agent.settings.program, ["npx", "claude"]);
+    assert_eq!(agent.settings.effort, Some(Effort::Xhigh));
+    assert_eq!(agent.settings.max_turns.map(std::num::NonZeroU32::get), Some(40));
+    assert_eq!(agent.settings.permission_mode, Some(PermissionMode::AcceptEdits));
+    assert_eq!(agent.settings.allowed_tools, ["Edit", "Bash(pytest *)"]);
+    assert_eq!(agent.settings.disallowed_tools, ["WebFetch"]);
+}
+
+#[test]
+fn what_claude_would_pass_over_without_a_word_is_refused_by_key_and_allowed_values() {
+    for (line, expected) in [
+        ("", "analyst.budget_usd: is missing"),
+        ("budget_usd = 0", "analyst.budget_usd: 0: allowed: US dollars, 0.01 to 10000"),
+        ("budget_usd = \"5\"", "analyst.budget_usd: is a string; must be a number of US dollars"),
+        (
+            "budget_usd = 5\neffort = \"extreme\"",
+            "analyst.effort: \"extreme\": allowed: \"low\" or \"medium\" or \"high\" or \"xhigh\" or \"max\"",
+        ),
+        ("budget_usd = 5\nmax_turns = 0", "analyst.max_turns: 0: allowed: turns, 1 to 100000"),
+        ("budget_usd = 5\nmax_turns = 1.5", "analyst.max_turns: 1.5: allowed: turns, 1 to 100000"),
+        (
+            "budget_usd = 5\npermission_mode = \"yolo\"",
+            "analyst.permission_mode: \"yolo\": allowed: \"acceptEdits\"",
+        ),
+        ("budget_usd = 5\nmodel = \"--debug\"", "analyst.model: \"--debug\": must be one word"),
+        (
+            "budget_usd = 5\nallowed_tools = [\"Edit,Bash\"]",
+            "analyst.allowed_tools: \"Edit,Bash\": must be an array of tools",
+        ),
+        ("budget_usd = 5\nefort = \"low\"", "analyst.efort: unknown key; did you mean effort?"),
+    ] {
+        let problems = told(&with_analyst(&format!("kind = \"claude\"\n{line}")));
+        assert!(problems.len() == 1 && problems[0].contains(expected), "{line}: {problems:#?}");
+    }
+    let problems = told(&with_analyst("kind = \"command\"\ncommand = [\"a\"]\nmodel = \"opus\""));
+    assert!(problems.len() == 1 && problems[0].contains("analyst.model: unknown key"), "{problems:#?}");
+    let problems = told(&with_analyst("kind = \"codex\"\ncommand = [\"a\"]"));
+    assert!(
+        problems.len() == 1 && problems[0].contains("allowed: \"command\" or \"claude\""),
+        "{problems:#?}"
+    );
 }
 
 #[test]
@@ -131,7 +198,7 @@ fn every_problem_of_every_project_is_told_in_order() {
                 forge = \"gitea\"\n\
                 [project.agents]\n\
                 analyst = { kind = \"command\" }\n\
-                architect = { kind = \"claude\", command = [\"x\"] }\n\
+                architect = { kind = \"codex\", command = [\"x\"] }\n\
                 develper = { kind = \"command\", command = [\"x\"] }\n\
                 [[project]]\n\
                 name = 5\n\
@@ -148,7 +215,7 @@ fn every_problem_of_every_project_is_told_in_order() {
         "5: project \"a/b\".agents.tester: is missing",
         "5: project \"a/b\".agents.deployer: is missing",
         "6: project \"a/b\".agents.analyst.command: is missing",
-        "7: project \"a/b\".agents.architect.kind: \"claude\": allowed: \"command\"",
+        "7: project \"a/b\".agents.architect.kind: \"codex\": allowed: \"command\" or \"claude\"",
         "8: project \"a/b\".agents.develper: unknown key; did you mean developer?",
         "9: project 2.key_prefix: is missing",
         "9: project 2.forge: is missing",

@@ -166,22 +166,55 @@ impl<'t> Walk<'t> {
         &mut self,
         view: &mut View<'_>,
         key: &'static str,
-        (min_ms, max_ms): (i64, i64),
+        bounds_ms: (i64, i64),
+    ) -> Option<i64> {
+        self.decimal(view, key, "seconds", 1_000, bounds_ms)
+    }
+
+    /// US dollars, whole or with a fraction, in millionths.
+    pub(super) fn usd_micro(
+        &mut self,
+        view: &mut View<'_>,
+        key: &'static str,
+        bounds: (i64, i64),
+    ) -> Option<i64> {
+        self.decimal(view, key, "US dollars", 1_000_000, bounds)
+    }
+
+    /// A whole number.
+    pub(super) fn whole(
+        &mut self,
+        view: &mut View<'_>,
+        key: &'static str,
+        unit: &str,
+        bounds: (i64, i64),
+    ) -> Option<i64> {
+        self.decimal(view, key, unit, 1, bounds)
+    }
+
+    /// A number of `unit` as an integer of which `per_one` make one.
+    fn decimal(
+        &mut self,
+        view: &mut View<'_>,
+        key: &'static str,
+        unit: &str,
+        per_one: i64,
+        (min, max): (i64, i64),
     ) -> Option<i64> {
         let value = view.get(key)?;
         let text = match value.get_ref() {
             DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
             DeValue::Float(number) => number.as_str(),
             other => {
-                self.wrong_type(view, key, other, "a number of seconds");
+                self.wrong_type(view, key, other, &format!("a number of {unit}"));
                 return None;
             }
         };
-        match decimal::parse(text, 1_000) {
-            Ok(ms) if (min_ms..=max_ms).contains(&ms) => Some(ms),
+        match decimal::parse(text, per_one) {
+            Ok(found) if (min..=max).contains(&found) => Some(found),
             _ => {
-                let (min, max) = (decimal::show(min_ms, 1_000), decimal::show(max_ms, 1_000));
-                self.refuse_key(view, key, format!("{text}: allowed: seconds, {min} to {max}"));
+                let (min, max) = (decimal::show(min, per_one), decimal::show(max, per_one));
+                self.refuse_key(view, key, format!("{text}: allowed: {unit}, {min} to {max}"));
                 None
             }
         }

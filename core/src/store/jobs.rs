@@ -3,9 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::writer::Cached;
-use super::{Store, StoreError, runs, tasks};
+use super::{AgentKind, AgentTerms, Store, StoreError, runs, spending, tasks};
 use crate::domain::{
     actor::Actor,
+    budget::Budgets,
     event::Event,
     ids::{JobId, RunId, TaskId},
     job::{JobStatus, Role},
@@ -42,6 +43,27 @@ pub struct JobRow {
     pub reason: String,
     /// The run at work, or the last one.
     pub run: Option<RunId>,
+    /// Waits in a row for the agent's service, which count as no attempt.
+    pub waits: u32,
+}
+
+/// On which terms a job's run is started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunTerms {
+    /// Wall-clock limit.
+    pub timeout_ms: i64,
+    /// The agent, where it is one whose stream is read.
+    pub agent: Option<AgentTerms>,
+    /// What it may cost by its own bound, in millionths of a US dollar.
+    pub cap_microusd: Option<i64>,
+    /// The bounds of all.
+    pub budgets: Budgets,
+}
+
+impl From<i64> for RunTerms {
+    fn from(timeout_ms: i64) -> Self {
+        Self { timeout_ms, ..Self::default() }
+    }
 }
 
 /// A job with the run that now works on it.
@@ -53,6 +75,10 @@ pub struct ClaimedJob {
     pub run: RunId,
     /// The run's cookie.
     pub cookie: u64,
+    /// What it may cost, in millionths of a US dollar.
+    pub reserved_microusd: Option<i64>,
+    /// The agent, where it is one whose stream is read.
+    pub agent: Option<AgentKind>,
 }
 
 /// How a job's run is settled. Whoever wins the claim acts on it; a loser does nothing.
@@ -68,6 +94,8 @@ pub struct JobSettlement {
     pub not_before_ms: Option<i64>,
     /// Whether the attempt counts: a run that never started its agent does not.
     pub counts: bool,
+    /// Whether it waits for the agent's service, for [`JobStatus::Queued`].
+    pub awaits_service: bool,
     /// How the run ended, in words.
     pub outcome: String,
     /// Who settles.
@@ -80,7 +108,7 @@ macro_rules! select_job {
     ($rest:literal) => {
         concat!(
             "SELECT id, task_id, project, stage, round, role, status, attempt, attempts_max, queued_at_ms, \
-             not_before_ms, reason, run_id FROM job WHERE ",
+             not_before_ms, reason, run_id, waits FROM job WHERE ",
             $rest
         )
     };
@@ -105,22 +133,23 @@ pub(super) const SELECT_DYING: &str = "SELECT job.project FROM run JOIN job ON j
      WHERE run.ended_at_ms IS NULL AND job.status = 'cancelled'";
 // the attempt that ended is told, not the one that follows
 const SETTLE_JOB: &str = "UPDATE job SET status = ?3, attempt = attempt + ?4, not_before_ms = ?5, settled_at_ms = ?6, outcome = ?7,
-        waits_since_ms = ?8, reason = CASE WHEN ?3 = 'queued' THEN 'attempt after: ' || ?7 ELSE reason END
+        waits_since_ms = ?8,
+        waits = CASE WHEN ?9 THEN waits + 1 ELSE 0 END, reason = CASE WHEN ?3 = 'queued' THEN 'attempt after: ' || ?7 ELSE reason END
      WHERE id = ?1 AND run_id = ?2 AND status = 'running' RETURNING task_id, role, attempt - ?4";
 pub(super) const SELECT_WORK: &str =
     "SELECT status, coalesce(outcome, '') FROM job WHERE task_id = ?1 AND stage = ?2 AND round = ?3
      ORDER BY id DESC LIMIT 1";
 
 impl Store {
-    /// Claims the next job that may start, and makes its run. `None` when there is none or no room.
+    /// Claims the next job that may start, and makes its run. `None` when there is none, no room, or no money left for it.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn claim_job(
+    pub async fn claim_job<T: Into<RunTerms>>(
         &self,
         caps: (u32, u32),
         cookie: u64,
-        timeout_ms: impl Fn(&str, Role) -> i64 + Send + 'static,
+        terms: impl Fn(&str, Role) -> T + Send + 'static,
         now_ms: i64,
     ) -> Result<Option<ClaimedJob>, StoreError> {
         let boot_id = self.identity().boot_id.clone();
@@ -139,6 +168,12 @@ impl Store {
                 if of_its_project >= usize::try_from(of_one_project).unwrap_or(usize::MAX) {
                     return Ok(None);
                 }
+                let terms: RunTerms = terms(&job.project, job.role).into();
+                let (of_task, of_day) = spending::of_both(tx, &terms.budgets, job.task, now_ms)?;
+                let Ok(reserved_microusd) = terms.budgets.reserve(terms.cap_microusd, of_task, of_day) else {
+                    return Ok(None);
+                };
+                let agent = terms.agent.as_ref().map(|agent| agent.kind);
                 let run = runs::insert(
                     tx,
                     &runs::NewRun {
@@ -148,8 +183,10 @@ impl Store {
                         attempt: job.attempt,
                         cookie,
                         command: job.role.to_string(),
-                        timeout_ms: timeout_ms(&job.project, job.role),
+                        timeout_ms: terms.timeout_ms,
                         created_at_ms: now_ms,
+                        agent: terms.agent,
+                        reserved_microusd,
                     },
                     &boot_id,
                 )?;
@@ -164,7 +201,7 @@ impl Store {
                 }
                 job.status = JobStatus::Running;
                 job.run = Some(run);
-                Ok(Some(ClaimedJob { job, run, cookie }))
+                Ok(Some(ClaimedJob { job, run, cookie, reserved_microusd, agent }))
             })
             .await
     }
@@ -188,7 +225,8 @@ impl Store {
                     s.not_before_ms,
                     settled,
                     s.outcome,
-                    waits_since
+                    waits_since,
+                    s.awaits_service
                 ];
                 let won = tx
                     .prepare_cached(SETTLE_JOB)
@@ -368,5 +406,6 @@ fn parse(row: &Row<'_>) -> Result<JobRow, StoreError> {
         not_before_ms: row.get("not_before_ms").map_err(read)?,
         reason: word("reason")?,
         run: row.get::<_, Option<i64>>("run_id").map_err(read)?.map(RunId),
+        waits: row.get("waits").map_err(read)?,
     })
 }

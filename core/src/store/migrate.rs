@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Schema that this program reads and writes.
-pub const SCHEMA: i64 = 4;
+pub const SCHEMA: i64 = 5;
 
 /// `application_id` of our files: "orch" in ASCII.
 const APPLICATION_ID: i64 = 0x6f72_6368;
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; SCHEMA as usize] = [
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 /// Refuses a file that is not ours, or newer than we are, before anything is changed in it; answers

@@ -25,6 +25,7 @@ mod probe;
 mod readers;
 mod runs;
 mod slot;
+mod spending;
 mod tasks;
 mod tracker;
 mod writer;
@@ -38,7 +39,7 @@ pub use error::StoreError;
 pub use file_lock::{FileLock, LockRefused};
 pub use gates::{GateRow, GateWrite};
 pub use inline::{MemoryFile, Passage, StorePoint, StorePoints};
-pub use jobs::{ClaimedJob, JobRow, JobSettlement};
+pub use jobs::{ClaimedJob, JobRow, JobSettlement, RunTerms};
 pub use leases::{
     Acquired, Ended, ForcedRelease, HeldLease, LeaseProof, OwnerRegistration, OwnerRegistry, ReclaimReason,
     Robbed, WhichGrant,
@@ -47,7 +48,7 @@ pub use migrate::SCHEMA;
 pub use notices::NoticeRow;
 pub use observe::Snapshot;
 pub use pending::{KeptCommand, PendingTrigger};
-pub use runs::{NewRun, RunEnding, RunRow};
+pub use runs::{AgentKind, AgentRow, AgentTerms, AgentUse, NewRun, RunEnding, RunRow, StreamTold};
 pub(crate) use runs::{RUN_KINDS, kind_name};
 pub use tasks::{CommitWrite, Expected, NewTask, TaskRow};
 pub use tracker::TrackerItem;

@@ -1,11 +1,14 @@
 //! Runs: one row a supervised process start, committed before the spawn.
 
 use orch_contract::ProcessKind;
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::writer::Cached;
 use super::{Store, StoreError, tasks};
-use crate::domain::ids::{BootId, JobId, RunId, TaskId};
+use crate::domain::{
+    budget::CostKind,
+    ids::{BootId, JobId, RunId, TaskId},
+};
 
 /// What a run is before it starts.
 #[derive(Debug, Clone)]
@@ -26,6 +29,86 @@ pub struct NewRun {
     pub timeout_ms: i64,
     /// When the row is made.
     pub created_at_ms: i64,
+    /// The agent, where it is one whose stream is read.
+    pub agent: Option<AgentTerms>,
+    /// What it may cost at most, in millionths of a US dollar.
+    pub reserved_microusd: Option<i64>,
+}
+
+/// An agent whose stream is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentKind {
+    /// Claude Code.
+    Claude,
+}
+
+impl AgentKind {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Claude];
+
+    /// Its word in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Claude => "claude",
+        }
+    }
+}
+
+/// As what an agent is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentTerms {
+    /// Which one.
+    pub kind: AgentKind,
+    /// Model asked for.
+    pub model: Option<String>,
+    /// Effort asked for.
+    pub effort: Option<String>,
+}
+
+/// How far an agent's stream was read, and what it has told up to there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamTold {
+    /// Bytes.
+    pub offset: u64,
+    /// The reader's state, in its own words.
+    pub state: String,
+    /// The session, once it has begun.
+    pub session: Option<String>,
+    /// The model that answers.
+    pub model: Option<String>,
+}
+
+/// What an agent is booked with beside its cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentUse {
+    /// All that its stream told.
+    pub told: StreamTold,
+    /// Tokens read, cached ones included; absent where it did not say.
+    pub input_tokens: Option<u64>,
+    /// Those of them that were read from the cache or written to it.
+    pub cached_tokens: Option<u64>,
+    /// Tokens written.
+    pub output_tokens: Option<u64>,
+    /// Its session's total by now, JSON; absent where it did not say.
+    pub session_total: Option<String>,
+}
+
+/// What is known of an agent whose stream is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentRow {
+    /// Which one.
+    pub kind: AgentKind,
+    /// Effort asked for.
+    pub effort: Option<String>,
+    /// What its stream told.
+    pub told: StreamTold,
+    /// Tokens read, cached ones included.
+    pub input_tokens: Option<u64>,
+    /// Those of them that were read from the cache or written to it.
+    pub cached_tokens: Option<u64>,
+    /// Tokens written.
+    pub output_tokens: Option<u64>,
 }
 
 /// How a run ended.
@@ -39,10 +122,14 @@ pub struct RunEnding {
     pub swept: Option<u64>,
     /// Processes of the tree that could not be killed.
     pub surviving: Option<u64>,
-    /// Cost that the agent reported.
+    /// What the run cost, in millionths of a US dollar; absent where nobody knows.
     pub cost_microusd: Option<i64>,
+    /// How that is known.
+    pub cost_kind: Option<CostKind>,
     /// When the process tree ended.
     pub ended_at_ms: i64,
+    /// What an agent told whose stream is read; not read back, see [`RunRow::agent`].
+    pub agent: Option<AgentUse>,
 }
 
 /// A run as stored.
@@ -76,6 +163,10 @@ pub struct RunRow {
     pub exit_recorded_at_ms: Option<i64>,
     /// How it ended.
     pub ending: Option<RunEnding>,
+    /// What it may cost at most, in millionths of a US dollar.
+    pub reserved_microusd: Option<i64>,
+    /// The agent, where it is one whose stream is read.
+    pub agent: Option<AgentRow>,
 }
 
 macro_rules! select_run {
@@ -83,7 +174,9 @@ macro_rules! select_run {
         concat!(
             "SELECT id, job_id, task_id, kind, attempt, cookie, command, boot_id, created_at_ms, started_at_ms, \
              timeout_ms, supervisor_pid, supervisor_start_ticks, exit_recorded_at_ms, ended_at_ms, outcome, \
-             exit_code, swept_processes, surviving_processes, cost_microusd FROM run WHERE ",
+             exit_code, swept_processes, surviving_processes, cost_microusd, cost_kind, reserved_microusd, agent, \
+             session_id, model, effort, input_tokens, cached_tokens, output_tokens, stream_offset, stream_state \
+             FROM run WHERE ",
             $rest
         )
     };
@@ -93,6 +186,12 @@ const SELECT_RUN: &str = select_run!("id = ?1");
 pub(super) const SELECT_OF_TASK: &str = select_run!("task_id = ?1 ORDER BY id");
 pub(super) const SELECT_OPEN_OF_TASK: &str = select_run!("task_id = ?1 AND ended_at_ms IS NULL ORDER BY id");
 pub(super) const SELECT_OPEN: &str = select_run!("ended_at_ms IS NULL ORDER BY id");
+pub(super) const SELECT_LAST_OF_JOB: &str = select_run!(
+    "task_id = (SELECT task_id FROM job WHERE id = ?1) AND job_id = ?1 AND id < ?2 AND started_at_ms IS NOT NULL
+     ORDER BY id DESC LIMIT 1"
+);
+pub(super) const SELECT_SESSION_TOTAL: &str = "SELECT session_total FROM run
+     WHERE session_id = ?1 AND id < ?2 AND session_total IS NOT NULL ORDER BY id DESC LIMIT 1";
 pub(super) const SELECT_ENDED_SINCE: &str =
     select_run!("ended_at_ms >= ?1 ORDER BY ended_at_ms DESC LIMIT ?2");
 
@@ -157,9 +256,14 @@ impl Store {
         self.writer
             .write("record_run_ended", move |tx| {
                 for (run, ending) in endings {
+                    let agent = ending.agent.as_ref();
+                    let tokens = |of: fn(&AgentUse) -> Option<u64>| agent.and_then(of).map(u64::cast_signed);
                     tx.execute_cached(
                         "UPDATE run SET ended_at_ms = ?2, outcome = ?3, exit_code = ?4, swept_processes = ?5,
-                                surviving_processes = ?6, cost_microusd = ?7, exit_recorded_at_ms = ?8
+                                surviving_processes = ?6, cost_microusd = ?7, exit_recorded_at_ms = ?8, cost_kind = ?9,
+                                input_tokens = ?10, cached_tokens = ?11, output_tokens = ?12, session_total = ?13,
+                                session_id = coalesce(?14, session_id), model = coalesce(?15, model),
+                                stream_offset = coalesce(?16, stream_offset), stream_state = coalesce(?17, stream_state)
                          WHERE id = ?1 AND ended_at_ms IS NULL",
                         params![
                             run.0,
@@ -169,12 +273,69 @@ impl Store {
                             ending.swept.map(u64::cast_signed),
                             ending.surviving.map(u64::cast_signed),
                             ending.cost_microusd,
-                            at_ms
+                            at_ms,
+                            ending.cost_kind.map(CostKind::as_str),
+                            tokens(|agent| agent.input_tokens),
+                            tokens(|agent| agent.cached_tokens),
+                            tokens(|agent| agent.output_tokens),
+                            agent.and_then(|agent| agent.session_total.as_deref()),
+                            agent.and_then(|agent| agent.told.session.as_deref()),
+                            agent.and_then(|agent| agent.told.model.as_deref()),
+                            agent.map(|agent| agent.told.offset.cast_signed()),
+                            agent.map(|agent| agent.told.state.as_str())
                         ],
                     )
                     .map_err(tasks::failed("record_run_ended"))?;
                 }
                 Ok(())
+            })
+            .await
+    }
+
+    /// Notes how far the stream of a run at work was read. Nothing is changed once its end is recorded.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record_stream(&self, run: RunId, told: StreamTold) -> Result<(), StoreError> {
+        self.writer
+            .write("record_stream", move |tx| {
+                tx.execute_cached(
+                    "UPDATE run SET stream_offset = ?2, stream_state = ?3, session_id = coalesce(?4, session_id),
+                            model = coalesce(?5, model)
+                     WHERE id = ?1 AND ended_at_ms IS NULL",
+                    params![run.0, told.offset.cast_signed(), told.state, told.session, told.model],
+                )
+                .map(drop)
+                .map_err(tasks::failed("record_stream"))
+            })
+            .await
+    }
+
+    /// The last total, JSON, that a session told at the end of a run before this one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn session_total(&self, session: String, before: RunId) -> Result<Option<String>, StoreError> {
+        self.readers
+            .read("session_total", move |connection| {
+                connection
+                    .prepare_cached(SELECT_SESSION_TOTAL)
+                    .and_then(|mut statement| {
+                        statement.query_row(params![session, before.0], |row| row.get(0)).optional()
+                    })
+                    .map_err(|source| StoreError::Read { query: "session_total", source })
+            })
+            .await
+    }
+
+    /// The last run of a job before this one that was started.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_run_of(&self, job: JobId, before: RunId) -> Result<Option<RunRow>, StoreError> {
+        self.readers
+            .read("last_run_of", move |connection| {
+                Ok(select(connection, SELECT_LAST_OF_JOB, params![job.0, before.0])?.into_iter().next())
             })
             .await
     }
@@ -224,8 +385,9 @@ impl Store {
 
 pub(super) fn insert(tx: &Transaction<'_>, new: &NewRun, boot_id: &BootId) -> Result<RunId, StoreError> {
     tx.execute_cached(
-        "INSERT INTO run (job_id, task_id, kind, attempt, cookie, command, boot_id, created_at_ms, timeout_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO run (job_id, task_id, kind, attempt, cookie, command, boot_id, created_at_ms, timeout_ms,
+                          agent, model, effort, reserved_microusd)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
             new.job.map(|id| id.0),
             new.task.map(|id| id.0),
@@ -235,7 +397,11 @@ pub(super) fn insert(tx: &Transaction<'_>, new: &NewRun, boot_id: &BootId) -> Re
             new.command,
             boot_id.0,
             new.created_at_ms,
-            new.timeout_ms
+            new.timeout_ms,
+            new.agent.as_ref().map(|agent| agent.kind.as_str()),
+            new.agent.as_ref().and_then(|agent| agent.model.as_deref()),
+            new.agent.as_ref().and_then(|agent| agent.effort.as_deref()),
+            new.reserved_microusd
         ],
     )
     .map_err(tasks::failed("create_run"))?;
@@ -304,6 +470,7 @@ fn parse(row: &Row<'_>) -> Result<RunRow, StoreError> {
         .find(|known| kind_name(*known) == kind)
         .ok_or_else(|| StoreError::damaged("run", format!("kind `{kind}`")))?;
     let number = |column: &str| row.get::<_, Option<i64>>(column).map_err(read);
+    let word = |column: &str| row.get::<_, Option<String>>(column).map_err(read);
     let supervisor_pid: Option<i32> = row.get("supervisor_pid").map_err(read)?;
     let supervisor_ticks = number("supervisor_start_ticks")?.map(i64::cast_unsigned);
     let ending = match number("ended_at_ms")? {
@@ -314,7 +481,29 @@ fn parse(row: &Row<'_>) -> Result<RunRow, StoreError> {
             swept: number("swept_processes")?.map(i64::cast_unsigned),
             surviving: number("surviving_processes")?.map(i64::cast_unsigned),
             cost_microusd: number("cost_microusd")?,
+            cost_kind: word("cost_kind")?.map(|kind| cost_kind(&kind)).transpose()?,
             ended_at_ms,
+            agent: None,
+        }),
+    };
+    let count = |column: &str| number(column).map(|found| found.map(i64::cast_unsigned));
+    let agent = match word("agent")? {
+        None => None,
+        Some(kind) => Some(AgentRow {
+            kind: AgentKind::ALL
+                .into_iter()
+                .find(|known| known.as_str() == kind)
+                .ok_or_else(|| StoreError::damaged("run", format!("agent `{kind}`")))?,
+            effort: word("effort")?,
+            told: StreamTold {
+                offset: count("stream_offset")?.unwrap_or_default(),
+                state: word("stream_state")?.unwrap_or_default(),
+                session: word("session_id")?,
+                model: word("model")?,
+            },
+            input_tokens: count("input_tokens")?,
+            cached_tokens: count("cached_tokens")?,
+            output_tokens: count("output_tokens")?,
         }),
     };
     Ok(RunRow {
@@ -332,5 +521,14 @@ fn parse(row: &Row<'_>) -> Result<RunRow, StoreError> {
         supervisor: supervisor_pid.zip(supervisor_ticks),
         exit_recorded_at_ms: number("exit_recorded_at_ms")?,
         ending,
+        reserved_microusd: number("reserved_microusd")?,
+        agent,
     })
+}
+
+fn cost_kind(word: &str) -> Result<CostKind, StoreError> {
+    CostKind::ALL
+        .into_iter()
+        .find(|known| known.as_str() == word)
+        .ok_or_else(|| StoreError::damaged("run", format!("cost kind `{word}`")))
 }

@@ -8,6 +8,7 @@ mod leases;
 mod plans;
 mod runs;
 mod schema;
+mod spending;
 mod tasks;
 mod trouble;
 
@@ -17,7 +18,7 @@ use super::*;
 use crate::domain::{
     actor::Actor,
     event::Event,
-    ids::{TaskId, WorkItemKey},
+    ids::{RunId, TaskId, WorkItemKey},
     job::Role,
     stage::{Edge, Stage},
 };

@@ -16,7 +16,7 @@ use orch_core::{
     engine::EngineError,
     process::Adopted,
     recovery,
-    runs::Order,
+    runs::{Order, PLAIN_LADDER},
     serve,
 };
 
@@ -48,6 +48,7 @@ async fn deploys_to_the_end(world: &World, revision: &str) {
         env: BTreeMap::from([("ORCH_REVISION".into(), revision.to_owned())]),
         cwd: world.path("data"),
         timeout_ms: 60_000,
+        ladder: PLAIN_LADDER.to_vec(),
     };
     let ended = world.engine.runs.run(order, Some(world.row(1).await.id)).await.unwrap();
     assert!(ended.succeeded(), "{}", ended.outcome_text());

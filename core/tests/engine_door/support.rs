@@ -327,6 +327,7 @@ impl World {
             status: JobStatus::Done,
             not_before_ms: None,
             counts: true,
+            awaits_service: false,
             outcome: "exit 0".into(),
             actor: Actor::Monitor,
             at_ms: now,

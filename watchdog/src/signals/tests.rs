@@ -277,6 +277,7 @@ fn job() -> RunningJob {
         exit_recorded_at_ms: None,
         cost_microusd: None,
         limit_ms: 120 * MINUTE,
+        agent: None,
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::num::NonZeroU32;
 
+use crate::process::{KillSignal, KillStep};
+
 /// How hard the model thinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the program's own words")]
@@ -79,6 +81,37 @@ pub struct ClaudeSettings {
     pub permission_mode: Option<PermissionMode>,
     /// Tools that need no leave.
     pub allowed_tools: Vec<String>,
+    /// Tools that it may not use at all.
+    pub disallowed_tools: Vec<String>,
+}
+
+/// How it is asked to end: interrupted, it can say what it has cost; terminated, it ends the tools that it started;
+/// killed, it leaves them behind.
+pub const LADDER: [KillStep; 2] = [
+    KillStep { signal: KillSignal::Int, grace_ms: 5_000 },
+    KillStep { signal: KillSignal::Term, grace_ms: 5_000 },
+];
+
+/// What it is told by its environment: nobody is asked for updates, and nothing is reported of us.
+pub const QUIET: [(&str, &str); 3] = [
+    ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+    ("DISABLE_TELEMETRY", "1"),
+    ("DISABLE_AUTOUPDATER", "1"),
+];
+
+/// A session's id out of random numbers: a UUID of version 4 (RFC 9562), which is all that it takes.
+#[must_use]
+pub fn session_id(high: u64, low: u64) -> String {
+    let high = high & !0xf000 | 0x4000;
+    let low = low & !(0b11 << 62) | 0b10 << 62;
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
 }
 
 /// Which session.
@@ -90,7 +123,8 @@ pub enum Session {
     Resumed(String),
 }
 
-/// The command line. `budget_microusd` is what it may cost, the session's earlier runs included.
+/// The command line. `budget_microusd` is what this run may cost: unlike the totals that it tells, the program's cap counts no
+/// earlier run of the session.
 #[must_use]
 pub fn argv(
     settings: &ClaudeSettings,
@@ -122,6 +156,9 @@ pub fn argv(
     }
     if !settings.allowed_tools.is_empty() {
         option("--allowedTools", settings.allowed_tools.join(","));
+    }
+    if !settings.disallowed_tools.is_empty() {
+        option("--disallowedTools", settings.disallowed_tools.join(","));
     }
     match session {
         Session::New(id) => option("--session-id", id.clone()),

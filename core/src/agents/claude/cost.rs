@@ -3,16 +3,20 @@
 //! The program counts money and tokens over all runs of a session, so that a run is the difference to what the session
 //! had before. Who is killed says nothing of its cost: the bound that was reserved is booked then, and marked.
 
+use serde::{Deserialize, Serialize};
+
 use super::stream::ResultLine;
 use super::summary::Summary;
 
 /// Money and tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// Millionths of a US dollar, by list price.
     pub microusd: i64,
     /// Tokens read, cached ones included.
     pub input_tokens: u64,
+    /// Those of them that were read from the cache or written to it.
+    pub cached_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
 }
@@ -45,6 +49,7 @@ pub fn session_total(result: &ResultLine) -> Option<Spent> {
                 .saturating_add(of.cache_read_input_tokens)
                 .saturating_add(of.cache_creation_input_tokens)
         }),
+        cached_tokens: sum(|of| of.cache_read_input_tokens.saturating_add(of.cache_creation_input_tokens)),
         output_tokens: sum(|of| of.output_tokens),
     })
 }
@@ -68,6 +73,7 @@ fn since(total: Spent, before: Spent) -> Spent {
     Spent {
         microusd: total.microusd - before.microusd,
         input_tokens: total.input_tokens.saturating_sub(before.input_tokens),
+        cached_tokens: total.cached_tokens.saturating_sub(before.cached_tokens),
         output_tokens: total.output_tokens.saturating_sub(before.output_tokens),
     }
 }

@@ -57,6 +57,32 @@ pub enum AgentEnd {
     },
 }
 
+impl AgentEnd {
+    /// In words, for whoever reads why an attempt failed.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Done => "done".to_owned(),
+            Self::TurnsUsedUp => "its turns are used up (max_turns of the role)".to_owned(),
+            Self::BudgetUsedUp => "its budget is used up".to_owned(),
+            Self::UsageLimit { .. } => "the account's usage limit is reached".to_owned(),
+            Self::Overloaded => "the model's service is overloaded".to_owned(),
+            Self::Refused { status: Some(status), why } => {
+                format!("the model's service refused ({status}): {why}")
+            }
+            Self::Refused { status: None, why } => format!("the model's service refused: {why}"),
+            Self::SessionUnknown => "its session is not there any more".to_owned(),
+            Self::SessionInUse => "another process uses its session".to_owned(),
+            Self::Misused { why } => format!("it did not begin: {why}"),
+            Self::Interrupted => "it was interrupted".to_owned(),
+            Self::TimedOut => "timed out".to_owned(),
+            Self::Stopped => "stopped".to_owned(),
+            Self::NoResult { how } => format!("it ended without a result ({how})"),
+            Self::Failed { why } => format!("it says that it failed: {why}"),
+        }
+    }
+}
+
 /// Judges an end. `stderr` is the last of what it complained of.
 #[must_use]
 pub fn judge(outcome: &Outcome, summary: &Summary, stderr: &str) -> AgentEnd {

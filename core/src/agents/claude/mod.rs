@@ -6,6 +6,7 @@
 pub mod command;
 pub mod cost;
 pub mod end;
+pub mod progress;
 pub mod stream;
 pub mod summary;
 

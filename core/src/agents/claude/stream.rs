@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Longest line that is read (16 MiB); a tool's whole output may stand in one.
 const LINE_MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -38,7 +38,7 @@ pub enum Event {
 }
 
 /// One retry as told.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Retry {
     /// Which one, from 1.
     pub attempt: u32,
@@ -53,7 +53,7 @@ pub struct Retry {
 }
 
 /// The result line.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ResultLine {
     /// `success`, or which error; alone it means nothing.
@@ -77,12 +77,13 @@ pub struct ResultLine {
     /// Tokens of the whole session so far, by model.
     #[serde(rename = "modelUsage")]
     pub model_usage: BTreeMap<String, ModelUsage>,
-    /// Tools that it was not allowed.
+    /// Tools that it was not allowed; not kept beside the stream.
+    #[serde(skip_serializing)]
     pub permission_denials: Vec<serde_json::Value>,
 }
 
 /// Tokens of one model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ModelUsage {
     /// Read anew.
@@ -176,6 +177,8 @@ pub struct Lines {
     begun: Vec<u8>,
     /// The present line is too long; the rest of it is passed over.
     skips: bool,
+    /// Bytes of the present line, those included that are passed over.
+    begun_bytes: u64,
 }
 
 impl Lines {
@@ -191,12 +194,19 @@ impl Lines {
         self.begin(rest);
     }
 
+    /// Bytes taken in that no line has ended: where the stream is read again from, this is before them.
+    #[must_use]
+    pub fn begun_bytes(&self) -> u64 {
+        self.begun_bytes
+    }
+
     /// There is no more: what was begun is a line, if the program was cut off in it or ended it by its end.
     pub fn finish(mut self, mut take: impl FnMut(Event)) {
         self.end(&mut take);
     }
 
     fn begin(&mut self, bytes: &[u8]) {
+        self.begun_bytes += bytes.len() as u64;
         if self.skips || self.begun.len() + bytes.len() > LINE_MAX_BYTES {
             self.skips = true;
             self.begun = Vec::new();
@@ -206,6 +216,7 @@ impl Lines {
     }
 
     fn end(&mut self, take: &mut impl FnMut(Event)) {
+        self.begun_bytes = 0;
         let (line, skips) = (std::mem::take(&mut self.begun), std::mem::take(&mut self.skips));
         if skips {
             take(Event::Unreadable);

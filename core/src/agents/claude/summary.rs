@@ -1,9 +1,17 @@
 //! What is kept of a stream: enough to judge its end, to book its cost and to go on with its session.
 
+use serde::{Deserialize, Serialize};
+
 use super::stream::{Event, ResultLine, Retry};
 
+/// Bytes kept of what an agent or its service says in a result: enough for a cause in words.
+const WORDS_MAX_BYTES: usize = 2_000;
+/// Errors kept of a result.
+const ERRORS_MAX: usize = 8;
+
 /// Everything that matters of a stream so far.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     /// The session, once it has begun.
     pub session: Option<String>,
@@ -34,8 +42,9 @@ impl Summary {
                 self.tools += names.len() as u64;
                 self.answer();
             }
-            Event::Outcome(result) => {
+            Event::Outcome(mut result) => {
                 self.session = result.session_id.clone().or(self.session.take());
+                shorten(&mut result);
                 self.result = Some(*result);
             }
             Event::Other(kind) if kind == "assistant" => self.answer(),
@@ -47,5 +56,20 @@ impl Summary {
     fn answer(&mut self) {
         self.answered = true;
         self.retry = None;
+    }
+}
+
+/// A summary stands in a row of the store: it does not grow with what an agent has to say.
+fn shorten(result: &mut ResultLine) {
+    if let Some(first) = result.errors.len().checked_sub(ERRORS_MAX) {
+        result.errors.drain(..first);
+    }
+    for words in result.errors.iter_mut().chain(&mut result.result) {
+        // the end of a text carries the second until which a limit holds
+        let mut from = words.len().saturating_sub(WORDS_MAX_BYTES);
+        while !words.is_char_boundary(from) {
+            from += 1;
+        }
+        words.drain(..from);
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::command::{ClaudeSettings, Effort, PermissionMode, Session, argv};
+use super::command::{ClaudeSettings, Effort, PermissionMode, Session, argv, session_id};
 use super::cost::{Booked, Spent, booked, session_total};
 use super::end::{AgentEnd, judge};
 use super::stream::{Event, Lines, read_line};
@@ -118,17 +118,25 @@ fn a_service_that_refuses_is_told_from_one_that_is_overloaded() {
 fn a_run_is_booked_with_what_it_added_to_its_session() {
     let first = summary(FIRST);
     let total = session_total(first.result.as_ref().unwrap()).unwrap();
-    let spent = |microusd, input_tokens, output_tokens| Spent { microusd, input_tokens, output_tokens };
-    assert_eq!(total, spent(19_950, 13_000, 500));
+    let spent = |microusd, input_tokens, cached_tokens, output_tokens| Spent {
+        microusd,
+        input_tokens,
+        cached_tokens,
+        output_tokens,
+    };
+    assert_eq!(total, spent(19_950, 13_000, 10_600, 500));
     assert_eq!(booked(&first, None, 1), Booked::Reported(total));
     let resumed = summary(RESUMED);
     assert_eq!(resumed.session, first.session);
-    assert_eq!(booked(&resumed, Some(total), 1), Booked::Reported(spent(9_975, 6_500, 250)));
+    assert_eq!(booked(&resumed, Some(total), 1), Booked::Reported(spent(9_975, 6_500, 5_300, 250)));
     // interrupted and over budget, `usage` is all zeros and the rest is right
-    assert_eq!(booked(&summary(SIGINT), None, 1), Booked::Reported(spent(6_255, 6_500, 2)));
-    assert_eq!(booked(&summary(BUDGET), None, 1), Booked::Reported(spent(9_975, 6_500, 250)));
+    assert_eq!(booked(&summary(SIGINT), None, 1), Booked::Reported(spent(6_255, 6_500, 5_300, 2)));
+    assert_eq!(booked(&summary(BUDGET), None, 1), Booked::Reported(spent(9_975, 6_500, 5_300, 250)));
     // the session's files were lost and it began anew
-    assert_eq!(booked(&resumed, Some(spent(99_000, 0, 0)), 1), Booked::Reported(spent(29_925, 19_500, 750)));
+    assert_eq!(
+        booked(&resumed, Some(spent(99_000, 0, 0, 0)), 1),
+        Booked::Reported(spent(29_925, 19_500, 15_900, 750))
+    );
 }
 
 #[test]
@@ -175,6 +183,16 @@ fn a_line_without_end_takes_no_memory_and_hides_no_other() {
 }
 
 #[test]
+fn a_session_has_a_uuid_of_version_4() {
+    assert_eq!(session_id(0, 0), "00000000-0000-4000-8000-000000000000");
+    assert_eq!(session_id(u64::MAX, u64::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    assert_eq!(
+        session_id(0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef),
+        "01234567-89ab-4def-8123-456789abcdef"
+    );
+}
+
+#[test]
 fn the_command_line_says_what_was_set_and_nothing_that_would_be_passed_over() {
     let plain = argv(&ClaudeSettings::default(), &Session::New("s".into()), None, "--do it");
     let words =
@@ -187,6 +205,7 @@ fn the_command_line_says_what_was_set_and_nothing_that_would_be_passed_over() {
         max_turns: std::num::NonZeroU32::new(40),
         permission_mode: Some(PermissionMode::AcceptEdits),
         allowed_tools: vec!["Bash(pytest *)".into(), "Edit".into()],
+        disallowed_tools: vec!["WebFetch".into()],
     };
     let all = argv(&settings, &Session::Resumed("s".into()), Some(1_500_001), "p").join("\u{1f}");
     for words in [
@@ -196,6 +215,7 @@ fn the_command_line_says_what_was_set_and_nothing_that_would_be_passed_over() {
         ["--max-budget-usd", "1.500001"],
         ["--permission-mode", "acceptEdits"],
         ["--allowedTools", "Bash(pytest *),Edit"],
+        ["--disallowedTools", "WebFetch"],
         ["--resume", "s"],
     ] {
         assert!(all.contains(&words.join("\u{1f}")), "{words:?} in {all:?}");

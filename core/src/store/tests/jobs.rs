@@ -16,6 +16,7 @@ fn settlement(claimed: &ClaimedJob, status: JobStatus) -> JobSettlement {
         status,
         not_before_ms: None,
         counts: true,
+        awaits_service: false,
         outcome: "exit 1".into(),
         actor: Actor::Monitor,
         at_ms: 200,

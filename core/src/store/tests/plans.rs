@@ -1,7 +1,7 @@
 //! Queries that are asked all the time never read history: their plans use the partial indexes.
 
 use super::*;
-use crate::store::{jobs, leases, observe, runs, tasks};
+use crate::store::{jobs, leases, observe, runs, spending, tasks};
 
 fn plan(fixture: &Fixture, sql: &str) -> Vec<String> {
     let raw = fixture.raw();
@@ -51,6 +51,8 @@ fn hot_queries_use_an_index_that_holds_open_work_only() {
             (jobs::SELECT_DYING, "run_open"),
             (runs::SELECT_OPEN, "run_open"),
             (runs::SELECT_ENDED_SINCE, "run_ended"),
+            (spending::RESERVED, "run_open"),
+            (spending::SPENT_SINCE, "run_spent"),
             (observe::COUNT_ENDED_SINCE, "run_ended"),
             (leases::SELECT_HELD, "lease_held"),
             (super::super::effects::SELECT_OPEN_INTENTS, "effect_open"),
@@ -75,6 +77,9 @@ fn lookups_of_one_task_search_and_never_scan() {
         jobs::SELECT_WORK,
         runs::SELECT_OF_TASK,
         runs::SELECT_OPEN_OF_TASK,
+        runs::SELECT_LAST_OF_JOB,
+        runs::SELECT_SESSION_TOTAL,
+        spending::OF_TASK,
         observe::SELECT_COUNTS,
     ] {
         let plan = plan(&fixture, sql);

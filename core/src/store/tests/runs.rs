@@ -3,7 +3,7 @@
 use orch_contract::ProcessKind;
 
 use super::*;
-use crate::domain::ids::RunId;
+use crate::domain::{budget::CostKind, ids::RunId};
 
 fn new_run(kind: ProcessKind, task: Option<TaskId>) -> NewRun {
     NewRun {
@@ -15,6 +15,8 @@ fn new_run(kind: ProcessKind, task: Option<TaskId>) -> NewRun {
         command: "pytest".into(),
         timeout_ms: 900_000,
         created_at_ms: 3,
+        agent: None,
+        reserved_microusd: None,
     }
 }
 
@@ -25,6 +27,8 @@ fn ending(outcome: &str) -> RunEnding {
         swept: Some(3),
         surviving: Some(0),
         cost_microusd: Some(1_250_000),
+        cost_kind: Some(CostKind::Reported),
+        agent: None,
         ended_at_ms: 40,
     }
 }

@@ -108,6 +108,11 @@ fn checks_name_exactly_the_words_of_the_enums() {
         super::super::runs::RUN_KINDS.iter().map(|kind| super::super::runs::kind_name(*kind)).collect();
     assert_eq!(kinds, known);
     assert!(!known.contains(&super::super::runs::kind_name(ProcessKind::Unknown)));
+    let added = include_str!("../schema_5.sql");
+    let costs = crate::domain::budget::CostKind::ALL.map(|kind| format!("'{}'", kind.as_str())).join(",");
+    let agents = AgentKind::ALL.map(|kind| format!("'{}'", kind.as_str())).join(",");
+    assert!(added.contains(&format!("CHECK (cost_kind IN ({costs}))")));
+    assert!(added.contains(&format!("CHECK (agent IN ({agents}))")));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use orch_core::process::{
     Adopted, Cookie, ExitRecord, LaunchError, LiveRun, Machine, MachineFuture, NotStarted, Outcome, ReadyRun,
-    RunEnd, RunSpec, StopSent, StreamEnd, SweepRecord,
+    RunEnd, RunSpec, StopSent, Stream, StreamEnd, SweepRecord,
     short::{EndStatus, ShortCommand, ShortError, ShortOutput},
 };
 use proc_identity::ProcessId;
@@ -161,6 +161,16 @@ impl Machine for World {
             let stdout = said.clone().unwrap_or_default().into_bytes();
             Ok(ShortOutput { status, stdout, stderr: Vec::new(), truncated: false })
         })
+    }
+
+    fn read<'a>(
+        &'a self,
+        _dir: &'a Path,
+        _stream: Stream,
+        _from: u64,
+        _bytes: u64,
+    ) -> MachineFuture<'a, std::io::Result<Vec<u8>>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn tail(&self, _path: PathBuf, _bytes: u64) -> MachineFuture<'_, String> {
