@@ -119,16 +119,9 @@ pub(super) async fn act(engine: &Engine, site: &Site, row: &TaskRow) -> EffectOu
         return EffectOutcome::Failed("no image commands are configured".to_owned());
     };
     let timeout_ms = site.project.limits(&engine.config).image_build_ms;
-    let built = gates::run_in_checkout(
-        engine,
-        site,
-        row,
-        &head,
-        ProcessKind::ImageBuild,
-        &image.build_cmd,
-        timeout_ms,
-    );
-    match built.await {
+    let told =
+        gates::Told { kind: ProcessKind::ImageBuild, command: &image.build_cmd, timeout_ms, report: None };
+    match gates::run_in_checkout(engine, site, row, &head, &told).await {
         Ok(end) if end.ended.succeeded() => {
             EffectOutcome::Done(format!("image of {head} built (run {})", end.ended.run))
         }

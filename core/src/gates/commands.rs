@@ -1,13 +1,18 @@
 //! Running a project's command against the candidate, in a clean checkout of exactly that commit
 //! and in a supervised process tree of its own; and the re-test, which is nothing more.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use orch_contract::ProcessKind;
 
 use super::{
     Looked,
     classify::{Meaning, Runner, TestEnd, classify, runner_of},
+    junit::{self, Tests},
+    report::{clear_below, read_below},
 };
 use crate::{
     chain::chain,
@@ -25,6 +30,8 @@ use crate::{
 
 /// Lines of output that a finding carries.
 const FINDING_LINES: usize = 40;
+/// Largest report of tests that is read.
+const JUNIT_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A command that came to its end, with the checkout it ran in.
 pub(crate) struct CommandEnd {
@@ -34,20 +41,31 @@ pub(crate) struct CommandEnd {
     pub(crate) checkout: Checkout,
 }
 
+/// A project's command as a gate or an effect wants it run.
+pub(crate) struct Told<'a> {
+    pub(crate) kind: ProcessKind,
+    pub(crate) command: &'a Argv,
+    pub(crate) timeout_ms: i64,
+    /// File in the checkout that it is to write: one that was committed is not taken for it.
+    pub(crate) report: Option<&'a Path>,
+}
+
 /// Runs a command for a gate or an effect; `Err` is the answer when it could not be run at all.
 pub(crate) async fn run(
     engine: &Engine,
     site: &Site,
     row: &TaskRow,
     head: &str,
-    kind: ProcessKind,
-    command: &Argv,
-    timeout_ms: i64,
+    told: &Told<'_>,
 ) -> Result<CommandEnd, Verdict> {
+    let Told { kind, command, timeout_ms, report } = *told;
     let infra = |detail: String| Verdict::Infra { class: InfraClass::Other, detail };
     let commit = Sha::parse(head).map_err(|error| infra(chain(&error)))?;
     let name = format!("{}-{kind:?}", row.task.key).to_lowercase();
     let checkout = Checkout::make(site, &name, &commit).await.map_err(|error| infra(chain(&error)))?;
+    if let Some(report) = report {
+        clear_below(Path::new(checkout.path()), report).map_err(infra)?;
+    }
     let order = Order {
         kind,
         argv: command.words(),
@@ -72,27 +90,50 @@ pub(super) async fn retest(engine: &Engine, site: &Site, row: &TaskRow, head: &s
         return Verdict::Skipped { why: "merge_retest_cmd is not set".to_owned() }.into();
     };
     let timeout_ms = site.project.limits(&engine.config).merge_retest_ms;
-    let end = match run(engine, site, row, head, ProcessKind::Retest, command, timeout_ms).await {
-        Ok(end) => end,
-        Err(verdict) => return verdict.into(),
-    };
+    let report = site.project.merge_retest_junit.as_deref();
+    let end =
+        match run(engine, site, row, head, &Told { kind: ProcessKind::Retest, command, timeout_ms, report })
+            .await
+        {
+            Ok(end) => end,
+            Err(verdict) => return verdict.into(),
+        };
     let classifies = engine.config.gates.merge_retest_classify_enabled;
-    let verdict = judge(command, &end, classifies, "the re-test passed");
+    let tests = report.map(|report| tests_of(Path::new(end.checkout.path()), report));
+    let verdict = judge(command, &end, tests.as_ref(), classifies);
     Looked { verdict, run: Some(end.ended.run) }
 }
 
-/// The verdict of a test command's end. With `classifies` off every failure is red, as before the
-/// incident.
-pub(super) fn judge(command: &Argv, end: &CommandEnd, classifies: bool, passed: &str) -> Verdict {
+/// What the runner wrote of its tests.
+fn tests_of(checkout: &Path, report: &Path) -> Result<Tests, String> {
+    let text = read_below(checkout, report, JUNIT_MAX_BYTES)?;
+    junit::parse(&text).map_err(|what| format!("{}: {what}", report.display()))
+}
+
+/// The verdict of a test command's end, with the report of its tests if one was asked for. With `classifies` off
+/// every failure is red, as before the incident.
+pub(super) fn judge(
+    command: &Argv,
+    end: &CommandEnd,
+    tests: Option<&Result<Tests, String>>,
+    classifies: bool,
+) -> Verdict {
     let runner = runner_of(&command.words());
     let said = format!("{}\n{}", end.out, end.err);
-    match classify(runner, test_end(&end.ended), &said) {
-        Meaning::Passed => Verdict::Pass { evidence: format!("{passed} (run {})", end.ended.run) },
-        Meaning::Red(what) => Verdict::Red { findings: findings(&what, end.ended.run, &end.out) },
+    let run = end.ended.run;
+    let found = tests.and_then(|tests| tests.as_ref().ok());
+    let report = match tests {
+        Some(Err(why)) => format!("; no report of its tests: {why}"),
+        Some(Ok(tests)) => format!("; {tests}"),
+        None => String::new(),
+    };
+    match classify(runner, test_end(&end.ended), &said, found) {
+        Meaning::Passed => Verdict::Pass { evidence: format!("the re-test passed (run {run}){report}") },
+        Meaning::Red(what) => Verdict::Red { findings: findings(&what, run, &end.out, found) },
         Meaning::Infra(class, detail) if classifies => {
-            Verdict::Infra { class, detail: format!("{detail} (run {}){}", end.ended.run, last_words(end)) }
+            Verdict::Infra { class, detail: format!("{detail} (run {run}){report}{}", last_words(end)) }
         }
-        Meaning::Infra(_, detail) => Verdict::Red { findings: findings(&detail, end.ended.run, &end.out) },
+        Meaning::Infra(_, detail) => Verdict::Red { findings: findings(&detail, run, &end.out, found) },
     }
 }
 
@@ -101,7 +142,7 @@ pub(crate) fn judge_ci(argv: &[String], ended: &Ended, out: &str) -> Meaning {
     // a CI command is the project's own judge: for an unknown runner its exit 1 means failure
     match (runner_of(argv), test_end(ended)) {
         (Runner::Generic, TestEnd::Exit(1)) => Meaning::Red("exit 1".to_owned()),
-        (runner, end) => classify(runner, end, out),
+        (runner, end) => classify(runner, end, out, None),
     }
 }
 
@@ -114,7 +155,7 @@ pub(crate) fn test_end(ended: &Ended) -> TestEnd {
     }
 }
 
-fn findings(what: &str, run: RunId, out: &str) -> Vec<String> {
+fn findings(what: &str, run: RunId, out: &str, tests: Option<&Tests>) -> Vec<String> {
     let lines: Vec<&str> = out.lines().collect();
     let tail = lines.get(lines.len().saturating_sub(FINDING_LINES)..).unwrap_or_default();
     let failed: Vec<String> = tail
@@ -123,6 +164,10 @@ fn findings(what: &str, run: RunId, out: &str) -> Vec<String> {
         .map(|line| (*line).to_owned())
         .collect();
     let mut findings = vec![format!("{what} (run {run})")];
+    if let Some(tests) = tests.filter(|tests| !tests.failed.is_empty()) {
+        findings.extend(tests.failed.iter().map(|name| format!("FAILED {name}")));
+        return findings;
+    }
     if failed.is_empty() {
         findings.push(tail.join("\n"));
     } else {

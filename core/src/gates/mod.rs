@@ -10,11 +10,13 @@ mod ci;
 pub(crate) mod classify;
 mod commands;
 mod coverage;
+mod junit;
 mod landed;
 mod report;
 mod staging;
+mod xml;
 
-pub(crate) use commands::{judge_ci, run as run_in_checkout};
+pub(crate) use commands::{Told, judge_ci, run as run_in_checkout};
 
 use crate::{
     config::Switch,
@@ -171,7 +173,9 @@ fn configuration(engine: &Engine, site: &Site, gate: GateKind) -> String {
     let project = &site.project;
     match gate {
         GateKind::Retest => {
-            project.merge_retest_cmd.as_ref().map(|cmd| cmd.words().join(" ")).unwrap_or_default()
+            let command = project.merge_retest_cmd.as_ref().map(|cmd| cmd.words().join(" "));
+            let report = project.merge_retest_junit.as_ref().map(|path| format!(" junit {}", path.display()));
+            command.unwrap_or_default() + &report.unwrap_or_default()
         }
         GateKind::Staging => {
             project.staging_cmd.as_ref().map(|cmd| cmd.words().join(" ")).unwrap_or_default()

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat, openat2, unlinkat};
+use rustix::io::Errno;
 
 /// The bytes of a regular file below `root`; in words why there are none. It may take as long as the disk takes.
 pub(super) fn read_below(root: &Path, path: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
@@ -42,10 +43,58 @@ pub(super) fn read_below(root: &Path, path: &Path, max_bytes: u64) -> Result<Vec
     Ok(bytes)
 }
 
+/// Removes whatever stands below `root` at this path: what a command is to write must be its own. In words why it could
+/// not be.
+pub(super) fn clear_below(root: &Path, path: &Path) -> Result<(), String> {
+    let name = path.display();
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(last) = path.file_name() else { return Err(format!("{name} names no file")) };
+    let within = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // nothing is there is what is wanted
+    let failed = |errno: Errno| match std::io::Error::from(errno).kind() {
+        ErrorKind::NotFound => Ok(()),
+        ErrorKind::CrossesDevices => Err(format!("{name} leads out of the checkout")),
+        _ => Err(format!("clear {name}: {errno}")),
+    };
+    let directory = match openat(CWD, root, flags, Mode::empty()) {
+        Ok(directory) => directory,
+        Err(errno) => return failed(errno),
+    };
+    match openat2(&directory, above, flags, Mode::empty(), within) {
+        // a link is removed, and not what it leads to
+        Ok(above) => unlinkat(&above, last, AtFlags::empty()).or_else(failed),
+        Err(errno) => failed(errno),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_was_there_before_is_removed_and_nothing_outside() {
+        let outside = tempfile::tempdir().unwrap();
+        let secret = outside.path().join("report.json");
+        std::fs::write(&secret, "x").unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        std::fs::create_dir(at("folder")).unwrap();
+        std::fs::write(at("folder/report.json"), "1").unwrap();
+        symlink(&secret, at("link")).unwrap();
+        symlink(outside.path(), at("door")).unwrap();
+        let clear = |name: &str| clear_below(root.path(), Path::new(name));
+        assert_eq!(clear("folder/report.json"), Ok(()));
+        assert!(!at("folder/report.json").exists());
+        assert_eq!((clear("link"), at("link").is_symlink()), (Ok(()), false));
+        assert_eq!(clear("nothing"), Ok(()));
+        assert_eq!(clear("nowhere/nothing"), Ok(()));
+        assert!(clear("door/report.json").unwrap_err().contains("leads out"));
+        assert!(clear("../report.json").unwrap_err().contains("leads out"));
+        assert!(clear("folder").is_err());
+        assert!(secret.exists());
+    }
 
     #[test]
     fn only_a_regular_file_of_the_checkout_is_read_and_no_more_of_it_than_its_cap() {

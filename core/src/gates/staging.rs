@@ -53,7 +53,8 @@ pub(super) async fn staging(engine: &Engine, site: &Site, row: &TaskRow, head: &
         return Verdict::Skipped { why: "staging_cmd is not set".to_owned() }.into();
     };
     let timeout_ms = site.project.limits(&engine.config).staging_ms;
-    let end = match commands::run(engine, site, row, head, ProcessKind::Staging, command, timeout_ms).await {
+    let told = commands::Told { kind: ProcessKind::Staging, command, timeout_ms, report: None };
+    let end = match commands::run(engine, site, row, head, &told).await {
         Ok(end) => end,
         Err(verdict) => return verdict.into(),
     };

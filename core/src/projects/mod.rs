@@ -53,6 +53,8 @@ pub struct Project {
     pub ci_cmd: Option<Argv>,
     /// Re-test of the merge gate.
     pub merge_retest_cmd: Option<Argv>,
+    /// Report of its tests in JUnit's XML, which it writes, relative to the worktree.
+    pub merge_retest_junit: Option<PathBuf>,
     /// Coverage gate.
     pub coverage: Option<CoverageCommand>,
     /// Image of a candidate.
@@ -109,6 +111,10 @@ pub struct CoverageCommand {
 pub enum CoverageFormat {
     /// `.json`: what `coverage json` of coverage.py writes.
     CoveragePyJson,
+    /// `.xml`: Cobertura's.
+    CoberturaXml,
+    /// `.info` and `.lcov`: lcov's.
+    Lcov,
 }
 
 /// Image of a project.

@@ -97,6 +97,7 @@ fn read_project(walk: &mut Walk<'_>, view: &mut View<'_>, base: &Path) -> Option
     let ci_cmd = read_command(walk, view, "ci_cmd");
     let required_contexts = read_contexts(walk, view);
     let merge_retest_cmd = read_command(walk, view, "merge_retest_cmd");
+    let merge_retest_junit = read_junit(walk, view);
     let coverage = read_coverage(walk, view);
     let image = read_image(walk, view);
     let staging_cmd = read_command(walk, view, "staging_cmd");
@@ -114,6 +115,7 @@ fn read_project(walk: &mut Walk<'_>, view: &mut View<'_>, base: &Path) -> Option
         required_contexts,
         ci_cmd,
         merge_retest_cmd,
+        merge_retest_junit,
         coverage,
         image,
         staging_cmd,
@@ -177,13 +179,26 @@ fn read_contexts(walk: &mut Walk<'_>, view: &mut View<'_>) -> Vec<String> {
     contexts
 }
 
+fn read_junit(walk: &mut Walk<'_>, view: &mut View<'_>) -> Option<PathBuf> {
+    const KEY: &str = "merge_retest_junit";
+    let report = walk.checked_text(view, KEY, check_inside)?;
+    if view.get("merge_retest_cmd").is_none() {
+        walk.refuse_key(view, "merge_retest_cmd", format!("is missing: {KEY} is of no use without it"));
+    }
+    Some(PathBuf::from(report))
+}
+
 fn read_coverage(walk: &mut Walk<'_>, view: &mut View<'_>) -> Option<CoverageCommand> {
     refuse_half(walk, view, "coverage_cmd", "coverage_report");
     let cmd = read_command(walk, view, "coverage_cmd");
     let report = walk.checked_text(view, "coverage_report", check_inside)?;
     let format = coverage_format(&report);
     if format.is_none() {
-        walk.refuse_key(view, "coverage_report", format!("{report:?}: allowed: a .json of coverage.py"));
+        walk.refuse_key(
+            view,
+            "coverage_report",
+            format!("{report:?}: allowed: a .json of coverage.py, an .xml of Cobertura, an .info or .lcov"),
+        );
     }
     Some(CoverageCommand { cmd: cmd?, report: PathBuf::from(report), format: format? })
 }
@@ -191,6 +206,8 @@ fn read_coverage(walk: &mut Walk<'_>, view: &mut View<'_>) -> Option<CoverageCom
 fn coverage_format(report: &str) -> Option<CoverageFormat> {
     match Path::new(report).extension()?.to_str()? {
         "json" => Some(CoverageFormat::CoveragePyJson),
+        "xml" => Some(CoverageFormat::CoberturaXml),
+        "info" | "lcov" => Some(CoverageFormat::Lcov),
         _ => None,
     }
 }

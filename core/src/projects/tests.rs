@@ -173,6 +173,11 @@ fn one_wrong_thing_is_one_problem_with_line_and_key() {
             "coverage_cmd = [\"x\"]\ncoverage_report = \"/c.json\"",
             "8: project \"shop\".coverage_report: \"/c.json\": must be a path inside",
         ),
+        ("merge_retest_junit = \"j.xml\"", "1: project \"shop\".merge_retest_cmd: is missing"),
+        (
+            "merge_retest_cmd = [\"x\"]\nmerge_retest_junit = \"../j.xml\"",
+            "8: project \"shop\".merge_retest_junit: \"../j.xml\": must be a path inside",
+        ),
         ("image_build_cmd = [\"x\"]", "1: project \"shop\".image_revision_cmd: is missing"),
         ("image_revision_cmd = [\"x\"]", "1: project \"shop\".image_build_cmd: is missing"),
         ("deploy_cmd = [\"x\"]", "1: project \"shop\".deploy_health_cmd: is missing"),

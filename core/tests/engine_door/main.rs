@@ -18,6 +18,8 @@ mod image;
 #[cfg(test)]
 mod incidents;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod scripts;
 #[cfg(test)]
 mod support;

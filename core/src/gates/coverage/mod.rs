@@ -3,15 +3,13 @@
 //! Counts of lines, never rounded percents. A report without measured lines is "could not check",
 //! not 100 %.
 
-use std::path::Path;
+mod formats;
 
-use orch_contract::ProcessKind;
-use serde::Deserialize;
+use std::path::Path;
 
 use super::report::read_below;
 use super::{Looked, commands};
 use crate::{
-    chain::chain,
     domain::{
         coverage::{Comparison, LineCounts, compare},
         verdict::{InfraClass, Verdict},
@@ -20,21 +18,10 @@ use crate::{
     projects::CoverageFormat,
     store::TaskRow,
 };
+use orch_contract::ProcessKind;
 
 /// Largest report that is read.
 const REPORT_MAX_BYTES: u64 = 64 * 1024 * 1024;
-
-/// The fields of coverage.py's `coverage json` that are used (format 2 and 3).
-#[derive(Debug, Deserialize)]
-struct CoveragePyReport {
-    totals: CoveragePyTotals,
-}
-
-#[derive(Debug, Deserialize)]
-struct CoveragePyTotals {
-    covered_lines: u64,
-    num_statements: u64,
-}
 
 pub(super) async fn coverage(
     engine: &Engine,
@@ -47,16 +34,20 @@ pub(super) async fn coverage(
         return Ok(Verdict::Skipped { why: "coverage_cmd is not set".to_owned() }.into());
     };
     let timeout_ms = project.limits(&engine.config).coverage_ms;
-    let ran =
-        commands::run(engine, site, row, head, ProcessKind::Coverage, &configured.cmd, timeout_ms).await;
-    let end = match ran {
+    let told = commands::Told {
+        kind: ProcessKind::Coverage,
+        command: &configured.cmd,
+        timeout_ms,
+        report: Some(&configured.report),
+    };
+    let end = match commands::run(engine, site, row, head, &told).await {
         Ok(end) => end,
         Err(verdict) => return Ok(verdict.into()),
     };
     let run = Some(end.ended.run);
     if !end.ended.succeeded() {
         let detail = format!("the coverage command ended with {}", end.ended.outcome_text());
-        let verdict = match commands::judge(&configured.cmd, &end, true, "") {
+        let verdict = match commands::judge(&configured.cmd, &end, None, true) {
             Verdict::Infra { class, detail } => Verdict::Infra { class, detail },
             Verdict::Pass { .. } | Verdict::Red { .. } | Verdict::Wait { .. } | Verdict::Skipped { .. } => {
                 Verdict::Infra { class: InfraClass::Other, detail }
@@ -94,45 +85,12 @@ fn judge(counts: LineCounts, baseline: Option<(String, LineCounts)>, tolerance_m
 
 fn read_report(root: &Path, path: &Path, format: CoverageFormat) -> Result<LineCounts, String> {
     let text = read_below(root, path, REPORT_MAX_BYTES)?;
-    let counts = match format {
-        CoverageFormat::CoveragePyJson => parse_coverage_py(&text),
-    };
-    counts.map_err(|what| format!("{}: {what}", path.display()))
-}
-
-/// Reads totals of a coverage.py report.
-pub(crate) fn parse_coverage_py(text: &[u8]) -> Result<LineCounts, String> {
-    let report: CoveragePyReport = serde_json::from_slice(text).map_err(|error| chain(&error))?;
-    let counts = LineCounts { covered: report.totals.covered_lines, measured: report.totals.num_statements };
-    if counts.measured == 0 {
-        return Err("no line was measured".to_owned());
-    }
-    if counts.covered > counts.measured {
-        return Err(format!("{} covered of {} measured lines", counts.covered, counts.measured));
-    }
-    if counts.measured > u64::from(u32::MAX) {
-        return Err(format!("{} measured lines are not believed", counts.measured));
-    }
-    Ok(counts)
+    formats::parse(format, &text).map_err(|what| format!("{}: {what}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_report_without_measured_lines_is_no_report() {
-        let report = |covered: u64, measured: u64| {
-            format!(
-                r#"{{"meta":{{"format":3}},"totals":{{"covered_lines":{covered},"num_statements":{measured}}}}}"#
-            )
-        };
-        assert_eq!(parse_coverage_py(report(8, 10).as_bytes()), Ok(LineCounts { covered: 8, measured: 10 }));
-        assert!(parse_coverage_py(report(0, 0).as_bytes()).is_err());
-        assert!(parse_coverage_py(report(11, 10).as_bytes()).is_err());
-        assert!(parse_coverage_py(b"{").is_err());
-        assert!(parse_coverage_py(b"{\"totals\":{}}").is_err());
-    }
 
     #[test]
     fn the_first_merge_sets_the_baseline_and_a_fall_is_red() {
