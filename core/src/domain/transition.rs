@@ -419,6 +419,12 @@ fn retry(task: &Task, facts: &Facts) -> Result<Decision, Refusal> {
 fn redeploy(task: &Task, facts: &Facts) -> Result<Decision, Refusal> {
     let in_doubt = is_deploy_in_doubt(&facts.checked);
     let is_blocked = matches!(task.standing, Standing::Blocked { .. });
+    let stands = is_blocked || matches!(task.standing, Standing::Held { .. });
+    let failed = task.stage == Stage::DeployStaging && facts.last_deploy > 0 && facts.checked == Checked::No;
+    // its command ended and said so: that is known, and needs no word over what is not
+    if failed && task.merged.is_some() && stands {
+        return retry(task, facts);
+    }
     if task.merged.is_none() || !is_blocked || !(in_doubt || task.stage == Stage::Deploy) {
         return Err(Refusal::NothingToDeploy(task.stage, task.standing.as_str()));
     }

@@ -80,6 +80,9 @@ pub fn restore(
         return Err(BackupError::Missing(backup.to_owned()));
     }
     let _lock = FileLock::take(database, identity, host)?;
+    // a link stays one: what it leads to is replaced
+    let database = &super::file_lock::true_path(database)
+        .map_err(|source| BackupError::Io { path: database.to_owned(), source })?;
     let source = read_only(backup)?;
     migrate::recognise(&source, backup)?;
     let fresh = beside(database, "restoring");

@@ -7,6 +7,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{Read, Seek, Write},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -47,6 +48,16 @@ pub enum LockRefused {
         /// Who, as the file says.
         holder: String,
     },
+    /// The database has several names in its file system.
+    #[error(
+        "{path} has {names} names (hard links), and each would have a lock and a log of its own: remove the others, or copy it with `orch-core backup`"
+    )]
+    Linked {
+        /// The database.
+        path: PathBuf,
+        /// How many.
+        names: u64,
+    },
     /// The file system cannot keep the promise.
     #[error("{path} lies on {kind}, where SQLite's log is unsafe: set ORCH_DATA_DIR to a local disk")]
     FileSystem {
@@ -71,10 +82,13 @@ impl FileLock {
     /// # Errors
     /// [`LockRefused`], naming the holder where there is one.
     pub fn take(database: &Path, identity: &Identity, host: &str) -> Result<Self, LockRefused> {
+        let database =
+            true_path(database).map_err(|source| LockRefused::Io { path: database.to_owned(), source })?;
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
         let fail = |source| LockRefused::Io { path: path.clone(), source };
+        refuse_second_names(&database)?;
         // std opens with O_CLOEXEC
         let mut file = OpenOptions::new()
             .read(true)
@@ -110,6 +124,29 @@ impl FileLock {
         .map_err(fail)?;
         file.sync_all().map_err(fail)?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Where a database lies, whatever links lead there: whoever comes by another way must meet the same lock.
+///
+/// # Errors
+/// When its folder is not there, or a link leads nowhere.
+pub(super) fn true_path(database: &Path) -> std::io::Result<PathBuf> {
+    if database.symlink_metadata().is_ok() {
+        return database.canonicalize();
+    }
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = database.file_name().ok_or(std::io::ErrorKind::IsADirectory)?;
+    Ok(folder.canonicalize()?.join(name))
+}
+
+fn refuse_second_names(database: &Path) -> Result<(), LockRefused> {
+    match database.metadata() {
+        Ok(data) if data.is_file() && data.nlink() > 1 => {
+            Err(LockRefused::Linked { path: database.to_owned(), names: data.nlink() })
+        }
+        // what else may be there is the database's business
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -320,3 +320,17 @@ async fn a_deploy_in_doubt_is_started_again_by_a_persons_word_and_by_nobody_else
     assert_eq!(world.grants(world.row(1).await.id, "start_deploy").await, ["void", "done"]);
     assert_eq!(world.advance(1).await, Outcome::Advanced { to: Stage::Done });
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_deploy_command_that_failed_is_started_again_by_either_word() {
+    let settings = &[("ORCH_GATE_INFRA_RETRIES", "0")];
+    let world = World::at_the_edge(1, Setup { settings, ..Setup::default() }).await;
+    world.put("broken_deploy", "");
+    world.prepared(1).await;
+    assert!(matches!(world.advance(1).await, Outcome::Blocked { .. }));
+    world.take_away("broken_deploy");
+    let advanced =
+        world.engine.operate(&key(1), Command::Redeploy, "ada", "there is room again").await.unwrap();
+    assert_eq!(advanced, Outcome::Advanced { to: Stage::Deploy });
+    assert_eq!((world.lines("deploys").len(), world.merges().await), (2, 1));
+}

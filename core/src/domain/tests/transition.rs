@@ -506,6 +506,19 @@ fn a_deploy_is_started_again_where_one_failed_or_is_in_doubt_and_nowhere_else() 
                     let mut task = task_in(stage);
                     (task.standing, task.merged) = (standing.clone(), merged.clone());
                     let of_the_deploy = checked == in_doubt(EffectKind::StartDeploy);
+                    let failed = merged.is_some()
+                        && stage == Stage::DeployStaging
+                        && checked == Checked::No
+                        && matches!(standing, Standing::Held { .. } | Standing::Blocked { .. });
+                    if failed {
+                        // what its command came to is known, and the step begins it again
+                        let decided =
+                            decide(&task, &Command::Redeploy, &facts(Work::Done, checked.clone()), NOW_MS);
+                        assert_eq!(decided.unwrap().events, [Event::Retried { rerun: false }]);
+                        let none = Facts { last_deploy: 0, ..facts(Work::Done, checked) };
+                        assert!(decide(&task, &Command::Redeploy, &none, NOW_MS).is_err(), "none was begun");
+                        continue;
+                    }
                     let may = merged.is_some()
                         && matches!(standing, Standing::Blocked { .. })
                         && (stage == Stage::Deploy || of_the_deploy)

@@ -138,6 +138,38 @@ fn a_second_core_is_refused_and_told_who_holds_the_database() {
 }
 
 #[test]
+fn a_database_has_one_lock_whatever_way_leads_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orch.db");
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let (link, folder) = (other.join("linked.db"), dir.path().join("folder"));
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    std::os::unix::fs::symlink(dir.path(), &folder).unwrap();
+    assert!(
+        matches!(FileLock::take(&link, &identity("no"), "here"), Err(LockRefused::Io { .. })),
+        "it leads nowhere"
+    );
+    // before there is a database, and after
+    let first = FileLock::take(&path, &identity("boot-one"), "here").unwrap();
+    let refused = FileLock::take(&folder.join("orch.db"), &identity("boot-two"), "there");
+    assert!(matches!(refused, Err(LockRefused::Held { .. })), "{refused:?}");
+    fs::write(&path, "").unwrap();
+    let refused = FileLock::take(&link, &identity("boot-two"), "there");
+    assert!(matches!(refused, Err(LockRefused::Held { .. })), "{refused:?}");
+    drop(first);
+    let hard = other.join("hard.db");
+    fs::hard_link(&path, &hard).unwrap();
+    for path in [&path, &hard] {
+        let told = FileLock::take(path, &identity("boot-two"), "there").unwrap_err().to_string();
+        assert!(told.contains("2 names"), "{told}");
+    }
+    fs::remove_file(&hard).unwrap();
+    FileLock::take(&link, &identity("boot-two"), "there").unwrap();
+    assert!(dir.path().join("orch.db.lock").exists() && !other.join("linked.db.lock").exists());
+}
+
+#[test]
 fn the_lock_is_what_is_locked_and_not_what_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("orch.db");
