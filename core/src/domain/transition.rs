@@ -294,11 +294,28 @@ fn stopped(task: &Task, step: &str, verdict: &Verdict, facts: &Facts, now_ms: i6
                 outcome: Outcome::Held { retry_at_ms },
             }
         }
-        Verdict::Infra { class, detail } => blocked(
-            task,
-            format!("{step} could not judge the code ({}): {detail}", class.as_str()),
-            "mend the machine or the command, then `task retry`; the code was not found at fault".to_owned(),
-        ),
+        Verdict::Infra { class, detail } => match EffectKind::parse(step) {
+            Some(EffectKind::StartDeploy) => blocked(
+                task,
+                format!("{step} did not succeed: {detail}"),
+                format!(
+                    "mend the machine or the command, then `task redeploy {0}`; or revert what is merged by hand and `task cancel {0}`",
+                    task.key
+                ),
+            ),
+            Some(_) => blocked(
+                task,
+                format!("{step} did not succeed: {detail}"),
+                "mend the machine or the command, then `task retry`; the code was not found at fault"
+                    .to_owned(),
+            ),
+            None => blocked(
+                task,
+                format!("{step} could not judge the code ({}): {detail}", class.as_str()),
+                "mend the machine or the command, then `task retry`; the code was not found at fault"
+                    .to_owned(),
+            ),
+        },
         Verdict::Wait { reason, who, until_ms } => {
             if matches!(who, Waitee::Ci { .. })
                 && let Some(overdue) = overdue_ci(task, step, reason, facts)

@@ -205,8 +205,9 @@ pub(super) async fn act(engine: &Engine, site: &Site, row: &TaskRow) -> EffectOu
         Ok(ended) if ended.succeeded() => EffectOutcome::Done(started(merged, ended.run)),
         Ok(ended) => {
             let said = engine.runs.tail_text(ended.run, Stream::Err).await;
-            let last = said.lines().last().unwrap_or("").trim().to_owned();
-            EffectOutcome::Failed(format!("the deploy command ended with {}: {last}", ended.outcome_text()))
+            let last = said.lines().rev().find(|line| !line.trim().is_empty());
+            let last = last.map(|line| format!(": {}", line.trim())).unwrap_or_default();
+            EffectOutcome::Failed(format!("the deploy command ended with {}{last}", ended.outcome_text()))
         }
         Err(error) => EffectOutcome::Failed(chain(&error)),
     }

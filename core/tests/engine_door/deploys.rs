@@ -328,6 +328,10 @@ async fn a_deploy_command_that_failed_is_started_again_by_either_word() {
     world.put("broken_deploy", "");
     world.prepared(1).await;
     assert!(matches!(world.advance(1).await, Outcome::Blocked { .. }));
+    let task = world.task(1).await;
+    let (cause, way_out) = blocked(&task);
+    assert!(cause.contains("the deploy command ended with exit 3: no room"), "{cause}");
+    assert!(way_out.contains("task redeploy S-1") && way_out.contains("revert"), "{way_out}");
     world.take_away("broken_deploy");
     let advanced =
         world.engine.operate(&key(1), Command::Redeploy, "ada", "there is room again").await.unwrap();

@@ -195,7 +195,8 @@ impl Judge {
         let may_end = |cause: &str| {
             let late = cause.contains("is not deployed in time") || cause.contains(": no answer within ");
             let in_doubt = cause.starts_with("effect ") && cause.contains(" is in doubt: ");
-            let unasked = cause.contains("could not judge the code") && cause.contains("could not be asked");
+            let unasked = (cause.contains("could not judge the code") || cause.contains("did not succeed"))
+                && cause.contains("could not be asked");
             // somebody else's revision runs, and nobody deploys ours again
             let replaced = weather.hands && cause.contains("is not deployed in time");
             replaced || (weather.deaf && (late || in_doubt || unasked))
