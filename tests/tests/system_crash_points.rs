@@ -30,11 +30,14 @@ fn open_stages() -> impl Iterator<Item = Stage> {
     Stage::ALL.into_iter().filter(|stage| !stage.is_terminal())
 }
 
+/// Effects that nobody has to ask for: a second start of the deploy waits for a person's word.
 fn effects_of(stage: Stage) -> impl Iterator<Item = EffectKind> {
-    stage.row().steps.iter().filter_map(|step| match step {
+    let by_word = move |kind: &EffectKind| stage == Stage::Deploy && *kind == EffectKind::StartDeploy;
+    let effects = stage.row().steps.iter().filter_map(|step| match step {
         Step::Effect(kind) => Some(*kind),
         Step::Gate(_) => None,
-    })
+    });
+    effects.filter(move |kind| !by_word(kind))
 }
 
 /// Jobs, leases and changes of stage.
